@@ -1,0 +1,161 @@
+"""The edge to Kafka that every process shares: client settings, waiting for the broker, following compacted topics."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
+
+from stream.logs import Log
+from stream.settings import KafkaSettings
+
+RETRY_SECONDS = 10.0
+PRODUCER_BYTES = 8 << 20
+
+
+def client_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """Keyword arguments of every aiokafka client."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": kafka.bootstrap_servers.split(","),
+        "security_protocol": kafka.security_protocol,
+    }
+    if kafka.security_protocol.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_username,
+            "sasl_plain_password": kafka.sasl_password,
+        }
+    context = ssl_context(kafka)
+    if context is not None:
+        options["ssl_context"] = context
+    return options
+
+
+def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
+    """The TLS context the settings ask for, None for an unencrypted listener."""
+    if not kafka.security_protocol.endswith("SSL"):
+        return None
+    context = ssl.create_default_context(cafile=kafka.ssl_cafile or None)
+    if kafka.ssl_certfile:
+        context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile or None, kafka.ssl_key_password or None)
+    return context
+
+
+@asynccontextmanager
+async def admin_client(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A connected admin client. Raises KafkaError when no broker answers."""
+    admin = AIOKafkaAdminClient(**client_options(kafka))
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+@asynccontextmanager
+async def producer(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIOKafkaProducer]:
+    """A connected idempotent producer; what was sent is flushed at the end."""
+    defaults: dict[str, object] = {
+        "enable_idempotence": True,
+        "acks": "all",
+        "linger_ms": 5,
+        "max_request_size": PRODUCER_BYTES,
+    }
+    client = AIOKafkaProducer(**(client_options(kafka) | defaults | options))
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.stop()
+
+
+async def wait_for_broker(kafka: KafkaSettings, log: Log, waiting: Callable[[str], None]) -> None:
+    """Returns once a broker answers; until then one line each ten seconds, the same told to `waiting`."""
+    while True:
+        try:
+            async with admin_client(kafka):
+                return
+        except (KafkaError, OSError) as error:
+            reason = f"no Kafka broker answers at {kafka.bootstrap_servers}: {error}"
+            waiting(reason)
+            log.warning("waiting for Kafka", servers=kafka.bootstrap_servers, error=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+class Follower:
+    """Reads whole topics from their beginning, without a group, and then follows them.
+
+    `apply` is called for each record in order. `caught_up` is set once everything that stood in the topics at the start
+    has been applied.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topics: list[str], apply: Callable[[ConsumerRecord], None]) -> None:
+        self.caught_up = asyncio.Event()
+        self._kafka = kafka
+        self._topics = topics
+        self._apply = apply
+
+    async def run(self) -> None:
+        """Follows until cancelled. Raises KafkaError when a topic is missing or the broker refuses."""
+        consumer = AIOKafkaConsumer(
+            **client_options(self._kafka),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=200,
+            max_partition_fetch_bytes=PRODUCER_BYTES,
+        )
+        await consumer.start()
+        try:
+            partitions = await _partitions(consumer, self._topics)
+            consumer.assign(partitions)
+            behind = {tp: end for tp, end in (await consumer.end_offsets(partitions)).items() if end > 0}
+            await consumer.seek_to_beginning(*partitions)
+            while True:
+                for tp in [tp for tp, end in behind.items() if await consumer.position(tp) >= end]:
+                    del behind[tp]
+                if not behind:
+                    self.caught_up.set()
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    for record in records:
+                        self._apply(record)
+                    await asyncio.sleep(0)
+        finally:
+            await consumer.stop()
+
+
+async def read_partitions(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition]
+) -> AsyncIterator[list[ConsumerRecord]]:
+    """Everything that stands in the assigned `partitions`, from the consumer's positions to the present ends."""
+    behind: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+    while True:
+        behind = {tp: end for tp, end in behind.items() if await consumer.position(tp) < end}
+        if not behind:
+            return
+        for records in (await consumer.getmany(*behind, timeout_ms=500)).values():
+            yield records
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topics: list[str]) -> list[TopicPartition]:
+    found = []
+    for topic in topics:
+        numbers = await topic_partitions(consumer, topic)
+        found += [TopicPartition(topic, number) for number in numbers]
+    return found
+
+
+async def topic_partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
+    """The partitions of a topic, read anew from the broker. Raises KafkaError when it does not exist."""
+    # No public call refreshes the metadata of topics that are not subscribed to.
+    metadata = await consumer._client.fetch_all_metadata()
+    numbers = metadata.partitions_for_topic(topic)
+    if not numbers:
+        raise KafkaError(f"topic {topic} does not exist: run `alluvium topics`")
+    return sorted(numbers)

@@ -1,0 +1,93 @@
+"""Every metric, by its name in the contract. The one place that knows prometheus_client.
+
+No label ever holds a user or an item.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+PREFIX = "alluvium_"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+REFRESH_SECONDS = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+BATCH_EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+STAGES = ("decode", "state", "candidates", "rank", "emit")
+
+
+class _Family:
+    """Makes metrics of one registry with the common prefix."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+
+    def text(self) -> bytes:
+        """What `/metrics` answers."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(PREFIX + name, help_text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(PREFIX + name, help_text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(PREFIX + name, help_text, labels, buckets=buckets, registry=self.registry)
+
+
+class WorkerMetrics(_Family):
+    """What a worker says of itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events = self._counter("events_total", "Events taken from the log.", "event_type", "outcome")
+        self.dead_letters = self._counter("dead_letters_total", "Messages that could not be read.", "reason")
+        self.recommendations = self._counter("recommendations_total", "Lists handed to Kafka.", "kind", "fallback")
+        self.misplaced = self._counter("misplaced_events_total", "Events not on the partition of their key.")
+        self.event_to_recommendation = self._histogram(
+            "event_to_recommendation_seconds", "From the event's Kafka timestamp to its list's delivery.", SECONDS
+        )
+        self.stage = self._histogram("stage_seconds", "Time of one micro-batch in a stage.", STAGE_SECONDS, "stage")
+        self.micro_batch = self._histogram("micro_batch_events", "Events of one micro-batch.", BATCH_EVENTS)
+        self.users = self._gauge("users", "Users whose state this worker holds.")
+        self.index_items = self._gauge("index_items", "Items of the artifact that serves.")
+        self.cold_items = self._gauge("cold_items", "Items newer than the artifact that serves.")
+        self.lag = self._gauge("consumer_lag_events", "Records not yet taken.", "topic", "partition")
+        self.artifact_info = self._gauge("artifact_info", "1 for the artifact that serves.", "artifact")
+        self.artifact_age = self._gauge("artifact_age_seconds", "Age of the artifact that serves.")
+        self.artifact_loads = self._counter("artifact_loads_total", "Artifacts opened.", "outcome")
+        self.swap = self._histogram("swap_seconds", "From an announcement to the artifact serving.", REFRESH_SECONDS)
+        self.prequential_hits = self._counter(
+            "prequential_hits_total", "Events whose item stood in the list served before them.", "k", "event_type"
+        )
+        self.prequential_popular_hits = self._counter(
+            "prequential_popular_hits_total", "The same for the list of the most popular items.", "k", "event_type"
+        )
+        self.prequential_events = self._counter(
+            "prequential_events_total", "Events scored against the list served before them.", "event_type"
+        )
+        self.prequential_reciprocal_rank = self._gauge(
+            "prequential_reciprocal_rank_sum", "Sum of reciprocal ranks of the events scored."
+        )
+        self.coverage = self._gauge("catalogue_coverage_ratio", "Share of the artifact's items recommended so far.")
+        self.new_item_to_retrievable = self._histogram(
+            "new_item_to_retrievable_seconds", "From an item's Kafka timestamp to its being a candidate.", SECONDS
+        )
+
+
+class TrainerMetrics(_Family):
+    """What the trainer says of itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refresh = self._counter("refresh_total", "Refreshes by how they ended.", "outcome")
+        self.refresh_seconds = self._histogram("refresh_seconds", "Duration of a refresh.", REFRESH_SECONDS)
+        self.refresh_loss = self._gauge("refresh_loss", "Training loss at the end of the last refresh.")
+        self.refresh_events = self._gauge("refresh_events", "New events in the last refresh.")
+        self.refresh_progress = self._gauge("refresh_progress", "Progress of the stages of a refresh, 0 to 1.", "stage")
+        self.window_events = self._gauge("window_events", "Events in the trainer's window.")
+        self.dead_letters = self._counter("dead_letters_total", "Messages that could not be read.", "reason")
+        self.lag = self._gauge("consumer_lag_events", "Records not yet taken.", "topic", "partition")
+        self.artifact_info = self._gauge("artifact_info", "1 for the artifact published last.", "artifact")
+        self.artifact_age = self._gauge("artifact_age_seconds", "Age of the artifact published last.")

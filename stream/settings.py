@@ -1,0 +1,221 @@
+"""All settings: one TOML file, each key also an environment variable `ALLUVIUM_SECTION__KEY`. Unknown keys are errors.
+
+The reader takes the environment as an argument; only the command line passes the real one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from stream.wire.event_types import DEFAULT_EVENT_TYPES, EventType, EventTypes
+
+DEFAULT_FILE = Path("alluvium.toml")
+ENVIRONMENT_PREFIX = "ALLUVIUM_"
+SECRETS = frozenset({"sasl_password", "ssl_key_password"})
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or of the wrong kind. Operator action: correct the key that the message names."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all sections: immutable, no unknown keys."""
+
+
+class KafkaSettings(Section, frozen=True):
+    """Where Kafka is and how to talk to it."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    topic_prefix: str = "alluvium."
+    partitions: int = 8  # fixed for life: user state is stamped with offsets of its partition
+    replication_factor: int = 1
+    partitioner: Literal["murmur2", "crc32", "any"] = "murmur2"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_username: str = ""
+    sasl_password: str = ""
+    ssl_cafile: str = ""
+    ssl_certfile: str = ""
+    ssl_keyfile: str = ""
+    ssl_key_password: str = ""
+
+
+class EventSettings(Section, frozen=True):
+    """What counts as a valid event."""
+
+    types: tuple[EventType, ...] = DEFAULT_EVENT_TYPES
+    max_bytes: int = 65_536  # of a whole message
+    max_id_bytes: int = 512  # of a user, item, event or session id in UTF-8
+    earliest: str = "1990-01-01T00:00:00Z"
+    latest: str = "2100-01-01T00:00:00Z"
+    max_ahead_seconds: float = 86_400.0  # an event may be this much newer than its Kafka record
+
+
+class WorkerSettings(Section, frozen=True):
+    """The process that answers events and requests."""
+
+    group_id: str = "alluvium-worker"
+    http_host: str = "127.0.0.1"
+    http_port: int = 6066
+    session_timeout_seconds: float = 10.0
+    startup_seconds: float = 120.0  # without assigned and recovered partitions by then, the process ends
+
+
+class RecommendSettings(Section, frozen=True):
+    """What a list looks like."""
+
+    count: int = 20  # items in the list for an event
+    seed: int = 7
+    exclude_purchased: bool = False  # in lists for events; requests say it themselves
+    new_slots: int = 1  # places of a list of ten or more that are kept for items newer than the artifact
+
+
+class TrainerSettings(Section, frozen=True):
+    """The process that learns and publishes artifacts."""
+
+    refresh_seconds: float = 60.0
+    http_host: str = "127.0.0.1"
+    http_port: int = 6067
+    window_events: int = 2_000_000
+    min_events: int = 100  # fewer events than this make no first artifact
+    threads: int = 2
+    seed: int = 7
+
+
+class ArtifactSettings(Section, frozen=True):
+    """Where knowledge artifacts settle."""
+
+    url: str = "artifacts"
+    cache_dir: str = ".alluvium/cache"  # local copies of artifacts of a remote store
+    keep: int = 10  # the newest ones; whatever is announced is always kept
+
+
+class BrokerSettings(Section, frozen=True):
+    """The embedded Apache Kafka of `alluvium broker`."""
+
+    port: int = 9092
+    data_dir: str = ".alluvium/kafka"
+    heap: str = "512m"
+
+
+class ModelSettings(Section, frozen=True):
+    """What is learned and how."""
+
+
+class LogSettings(Section, frozen=True):
+    """What the processes say on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Settings(Section, frozen=True):
+    """Everything that can be set."""
+
+    kafka: KafkaSettings = KafkaSettings()
+    events: EventSettings = EventSettings()
+    worker: WorkerSettings = WorkerSettings()
+    recommend: RecommendSettings = RecommendSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    artifacts: ArtifactSettings = ArtifactSettings()
+    broker: BrokerSettings = BrokerSettings()
+    model: ModelSettings = ModelSettings()
+    log: LogSettings = LogSettings()
+
+    def event_types(self) -> EventTypes:
+        """The event-type table, ready to look up."""
+        return EventTypes(self.events.types)
+
+    def digest(self) -> str:
+        """`sha256:…` over the settings that lists depend on: what two workers must share to answer alike."""
+        relevant = msgspec.json.encode({"events": self.events, "recommend": self.recommend}, order="sorted")
+        return "sha256:" + hashlib.sha256(relevant).hexdigest()
+
+
+def read_settings(file: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Settings from a TOML file and the environment, which wins. Raises SettingsError, naming the nearest known key."""
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values = tomllib.loads(file.read_text("utf-8"))
+        except FileNotFoundError:
+            raise SettingsError(f"settings file {file} does not exist") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{file} is not valid TOML: {error}") from None
+    _check_names(values, str(file))
+    _merge_environment(values, environment)
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+        settings.event_types()
+    except (msgspec.ValidationError, ValueError) as error:
+        raise SettingsError(f"settings: {error}") from None
+    _check_ranges(settings)
+    return settings
+
+
+def section_types() -> dict[str, type[Section]]:
+    """Each section's name and struct."""
+    return {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """Plain values for showing, with secrets replaced."""
+    shown: dict[str, Any] = msgspec.to_builtins(settings)
+    for section in shown.values():
+        for key in SECRETS & section.keys():
+            section[key] = "********" if section[key] else ""
+    return shown
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(known)}"
+
+
+def _check_names(values: Mapping[str, Any], source: str) -> None:
+    sections = section_types()
+    for section, keys in values.items():
+        if section not in sections:
+            raise SettingsError(f"{source}: unknown section [{section}]{_nearest(section, list(sections))}")
+        if not isinstance(keys, Mapping):
+            raise SettingsError(f"{source}: {section} must be a section: [{section}]")
+        known = [field.name for field in msgspec.structs.fields(sections[section])]
+        for key in keys:
+            if key not in known:
+                raise SettingsError(f"{source}: unknown setting {section}.{key}{_nearest(key, known)}")
+
+
+def _merge_environment(values: dict[str, Any], environment: Mapping[str, str]) -> None:
+    sections = section_types()
+    for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or "__" not in variable:
+            continue
+        section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        _check_names({section: {key: text}}, f"environment variable {variable}")
+        kinds = {field.name: field.type for field in msgspec.structs.fields(sections[section])}
+        listed = "tuple" in str(kinds[key])
+        values.setdefault(section, {})[key] = msgspec.json.decode(text) if listed else text
+
+
+def _check_ranges(settings: Settings) -> None:
+    at_least_one = {
+        "kafka.partitions": settings.kafka.partitions,
+        "kafka.replication_factor": settings.kafka.replication_factor,
+        "recommend.count": settings.recommend.count,
+        "artifacts.keep": settings.artifacts.keep,
+        "trainer.window_events": settings.trainer.window_events,
+    }
+    for name, value in at_least_one.items():
+        if value < 1:
+            raise SettingsError(f"settings: {name} must be at least 1, is {value}")
+    if settings.recommend.count > 200:
+        raise SettingsError(f"settings: recommend.count must be at most 200, is {settings.recommend.count}")
+    if settings.trainer.refresh_seconds <= 0:
+        raise SettingsError("settings: trainer.refresh_seconds must be more than 0")

@@ -1,0 +1,155 @@
+"""From bytes to an event or a rejection. Pure: what a record means depends on the record and the settings alone."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from stream.settings import EventSettings
+from stream.wire.event_types import EventTypes
+from stream.wire.messages import Event, Item, RawEvent, Request
+from stream.wire.times import to_milliseconds
+
+NOT_JSON = "not_json"
+MISSING_FIELD = "missing_field"
+WRONG_TYPE = "wrong_type"
+UNKNOWN_EVENT_TYPE = "unknown_event_type"
+TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
+TOO_LARGE = "too_large"
+TOMBSTONE = "tombstone"
+OUT_OF_RANGE = "out_of_range"
+ERROR_CODES = (
+    NOT_JSON, MISSING_FIELD, WRONG_TYPE, UNKNOWN_EVENT_TYPE, TIMESTAMP_OUT_OF_RANGE, TOO_LARGE, TOMBSTONE, OUT_OF_RANGE,
+)  # fmt: skip
+
+MAX_COUNT = 200
+MAX_REQUEST_HISTORY = 1_000
+
+Message = TypeVar("Message", RawEvent, Item, Request)
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """Why a record is bad: a stable code of the contract and a sentence for people."""
+
+    code: str
+    detail: str
+
+
+class Decoder:
+    """Decodes the values of `events`, `items` and `requests`; made once per process from the settings."""
+
+    def __init__(self, settings: EventSettings) -> None:
+        self._settings = settings
+        self.types = EventTypes(settings.types)
+        self._event = msgspec.json.Decoder(RawEvent)
+        self._item = msgspec.json.Decoder(Item)
+        self._request = msgspec.json.Decoder(Request)
+        self._earliest = _bound("events.earliest", settings.earliest)
+        self._latest = _bound("events.latest", settings.latest)
+        self._ahead = int(settings.max_ahead_seconds * 1000)
+
+    def event(self, value: bytes | None, record_timestamp: int) -> Event | Rejection:
+        """The event in a record's value; `record_timestamp` is Kafka's, in epoch milliseconds (-1: none)."""
+        raw = self._decode(self._event, value)
+        return raw if isinstance(raw, Rejection) else self.complete(raw, record_timestamp)
+
+    def item(self, value: bytes) -> Item | Rejection:
+        """The catalogue's entry in a record of `items` that is no tombstone."""
+        item = self._decode(self._item, value)
+        if isinstance(item, Rejection):
+            return item
+        return self._check_ids({"item_id": item.item_id}) or item
+
+    def request(self, value: bytes | None) -> Request | Rejection:
+        """A question, complete for its kind."""
+        request = self._decode(self._request, value)
+        if isinstance(request, Rejection):
+            return request
+        needed = {"user": "user_id", "item": "item_id", "search": "query", "session": "history"}[request.kind]
+        if getattr(request, needed) is None:
+            return Rejection(MISSING_FIELD, f"a request of kind {request.kind} needs {needed}")
+        if not 1 <= request.count <= MAX_COUNT:
+            return Rejection(OUT_OF_RANGE, f"count must be between 1 and {MAX_COUNT}, is {request.count}")
+        if request.history is not None and len(request.history) > MAX_REQUEST_HISTORY:
+            return Rejection(TOO_LARGE, f"history holds more than {MAX_REQUEST_HISTORY} events")
+        ids = {"request_id": request.request_id, "user_id": request.user_id, "item_id": request.item_id}
+        return self._check_ids(ids) or request
+
+    def complete(self, raw: RawEvent, record_timestamp: int) -> Event | Rejection:
+        """Checks what JSON's types can't say, resolves aliases and fills in the timestamp."""
+        ids = {"user_id": raw.user_id, "item_id": raw.item_id, "event_id": raw.event_id, "session_id": raw.session_id}
+        problem = self._check_ids(ids)
+        if problem is not None:
+            return problem
+        event_type = self.types.canonical(raw.event_type)
+        if event_type is None:
+            known = ", ".join(self.types.names)
+            return Rejection(UNKNOWN_EVENT_TYPE, f"event_type {raw.event_type[:80]!r} is none of {known}, nor an alias")
+        timestamp = self._timestamp(raw.timestamp, record_timestamp)
+        if isinstance(timestamp, Rejection):
+            return timestamp
+        return Event(
+            user_id=raw.user_id,
+            item_id=raw.item_id,
+            event_type=event_type,
+            timestamp=timestamp,
+            event_id=raw.event_id,
+            session_id=raw.session_id,
+            quantity=raw.quantity,
+            price=raw.price,
+            recommendation_id=raw.recommendation_id,
+        )
+
+    def _decode(self, decoder: msgspec.json.Decoder[Message], value: bytes | None) -> Message | Rejection:
+        if value is None:
+            return Rejection(TOMBSTONE, "a null value has no meaning on this topic")
+        if len(value) > self._settings.max_bytes:
+            return Rejection(TOO_LARGE, f"the message has {len(value)} bytes, more than {self._settings.max_bytes}")
+        try:
+            value.decode()  # msgspec skips unknown fields without looking whether they are text
+            return decoder.decode(value)
+        except msgspec.ValidationError as error:
+            code = MISSING_FIELD if "missing required field" in str(error) else WRONG_TYPE
+            return Rejection(code, _short(str(error)))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return Rejection(NOT_JSON, _short(str(error)))
+        except RecursionError:
+            return Rejection(WRONG_TYPE, "the message is nested too deeply")
+
+    def _check_ids(self, ids: dict[str, str | None]) -> Rejection | None:
+        for name, identity in ids.items():
+            if identity is None:
+                continue
+            if not identity:
+                return Rejection(MISSING_FIELD, f"{name} is empty")
+            try:
+                size = len(identity.encode())
+            except UnicodeEncodeError:
+                return Rejection(NOT_JSON, f"{name} holds half a surrogate pair, which is no text")
+            if size > self._settings.max_id_bytes:
+                return Rejection(TOO_LARGE, f"{name} has {size} bytes, more than {self._settings.max_id_bytes}")
+        return None
+
+    def _timestamp(self, given: str | float | None, record_timestamp: int) -> int | Rejection:
+        moment = record_timestamp if given is None else to_milliseconds(given)
+        if moment is None:
+            return Rejection(WRONG_TYPE, f"timestamp {str(given)[:80]!r} is neither ISO 8601 nor epoch milliseconds")
+        latest = self._latest if record_timestamp < 0 else min(self._latest, record_timestamp + self._ahead)
+        if not self._earliest <= moment <= latest:
+            return Rejection(
+                TIMESTAMP_OUT_OF_RANGE,
+                f"timestamp {str(given)[:80]} is not between {self._settings.earliest} and a day after the record's",
+            )
+        return moment
+
+
+def _bound(name: str, text: str) -> int:
+    moment = to_milliseconds(text)
+    if moment is None:
+        raise ValueError(f"{name} = {text!r} is not an ISO 8601 time")
+    return moment
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 300 else text[:300] + "…"

@@ -1,0 +1,126 @@
+"""The topics: their names, how they are made, and whether existing ones fit. The one place that spells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from stream.settings import KafkaSettings
+
+DAY = 86_400_000
+EVENTS, ITEMS, REQUESTS = "events", "items", "requests"
+RECOMMENDATIONS, DEAD_LETTERS, ARTIFACTS, STATE = "recommendations", "dead-letters", "artifacts", "state"
+DEAD_LETTER_BYTES = (
+    8 << 20
+)  # a dead letter is the bad message and its headers: larger than any message allowed elsewhere
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """How a topic must be. `partitions` None means the settings' partition count."""
+
+    name: str
+    cleanup: str
+    partitions: int | None = None
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+SPECS = (
+    TopicSpec(EVENTS, "delete", config={"retention.ms": str(30 * DAY)}),
+    TopicSpec(ITEMS, "compact"),
+    TopicSpec(REQUESTS, "delete", config={"retention.ms": str(DAY)}),
+    TopicSpec(RECOMMENDATIONS, "compact,delete", config={"retention.ms": str(7 * DAY)}),
+    TopicSpec(
+        DEAD_LETTERS,
+        "delete",
+        config={"retention.ms": str(30 * DAY), "max.message.bytes": str(DEAD_LETTER_BYTES)},
+    ),
+    TopicSpec(ARTIFACTS, "compact", partitions=1),
+    TopicSpec(STATE, "compact", config={"min.cleanable.dirty.ratio": "0.2", "segment.ms": "3600000"}),
+)
+
+
+class TopicsError(RuntimeError):
+    """A topic is missing or does not fit. Operator action: do what the message says, usually `alluvium topics`."""
+
+
+def changelog_name(kafka: KafkaSettings, group_id: str) -> str:
+    """The topic behind Faust's table of user state; one per worker group."""
+    return f"{kafka.topic_prefix}{group_id}-{STATE}-changelog"
+
+
+def topic_names(kafka: KafkaSettings, group_id: str) -> dict[str, str]:
+    """Each topic's full name by its short one."""
+    names = {spec.name: kafka.topic_prefix + spec.name for spec in SPECS}
+    names[STATE] = changelog_name(kafka, group_id)
+    return names
+
+
+async def create_topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group_id: str) -> list[str]:
+    """Creates the topics that are missing; returns their names. Existing ones are left as they are."""
+    names = topic_names(kafka, group_id)
+    existing = set(await admin.list_topics())
+    missing = [spec for spec in SPECS if names[spec.name] not in existing]
+    created = [
+        NewTopic(
+            names[spec.name],
+            spec.partitions or kafka.partitions,
+            kafka.replication_factor,
+            topic_configs={"cleanup.policy": spec.cleanup, **spec.config},
+        )
+        for spec in missing
+    ]
+    if created:
+        response = await admin.create_topics(created)
+        for topic, code, *_rest in response.topic_errors:
+            error = for_code(code)
+            if code and error is not TopicAlreadyExistsError:
+                raise TopicsError(
+                    f"could not create topic {topic}: {error.__name__} {error.description or ''}".rstrip()
+                )
+    return [topic.name for topic in created]
+
+
+async def topic_problems(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group_id: str) -> list[str]:
+    """What does not fit, a sentence each that says what to do; empty when all is well."""
+    names = topic_names(kafka, group_id)
+    existing = set(await admin.list_topics())
+    present = [spec for spec in SPECS if names[spec.name] in existing]
+    problems = [
+        f"topic {names[spec.name]} is missing: run `alluvium topics`"
+        for spec in SPECS
+        if names[spec.name] not in existing
+    ]
+    described = await admin.describe_topics([names[spec.name] for spec in present]) if present else []
+    counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
+    policies = await _cleanup_policies(admin, [names[spec.name] for spec in present])
+    for spec in present:
+        name = names[spec.name]
+        wanted = spec.partitions or kafka.partitions
+        if counts[name] != wanted:
+            problems.append(
+                f"topic {name} has {counts[name]} partitions, not {wanted}: set kafka.partitions to {counts[name]} if "
+                f"all topics have that many; otherwise copy it to a topic of {wanted} partitions under a new "
+                "kafka.topic_prefix (user state is stamped with offsets of its partition: the count is fixed for life)"
+            )
+        if set(policies[name].split(",")) != set(spec.cleanup.split(",")):
+            problems.append(
+                f"topic {name} has cleanup.policy={policies[name]}, not {spec.cleanup}: run `kafka-configs.sh --alter "
+                f"--entity-type topics --entity-name {name} --add-config 'cleanup.policy=[{spec.cleanup}]'`"
+            )
+    return problems
+
+
+async def _cleanup_policies(admin: AIOKafkaAdminClient, topics: list[str]) -> dict[str, str]:
+    if not topics:
+        return {}
+    wanted = [ConfigResource(ConfigResourceType.TOPIC, topic, configs={"cleanup.policy": None}) for topic in topics]
+    found: dict[str, str] = {}
+    for response in await admin.describe_configs(wanted):
+        for _code, _message, _kind, name, entries in (tuple(resource) for resource in response.resources):
+            found[name] = next((entry[1] for entry in entries if entry[0] == "cleanup.policy"), "delete")
+    return found
