@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +99,19 @@ def test_two_brokers_cannot_share_a_data_directory(kafka_broker: Broker) -> None
     with pytest.raises(BrokerError, match=f"another broker uses {kafka_broker.data_dir}"):
         Broker(kafka_broker.data_dir).start()
     assert kafka_broker.running
+
+
+def test_command_prints_the_address_and_stops_at_ctrl_c(tmp_path: Path) -> None:
+    """`alluvium broker` says where Kafka is on standard output, and Ctrl-C ends both it and Kafka with exit code 0."""
+    command = [sys.executable, "-m", "stream.cli", "broker", "--port", "0", "--data-dir", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        host, _, port = process.stdout.readline().strip().rpartition(":")
+        assert answers(host, int(port))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert not answers(host, int(port))
+    finally:
+        process.kill()
+        process.communicate()
