@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
-from stream.logs import Log
+from stream.logs import Log, quiet
 from stream.settings import KafkaSettings
 
 RETRY_SECONDS = 10.0
@@ -53,7 +53,8 @@ async def admin_client(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClien
     """A connected admin client. Raises KafkaError when no broker answers."""
     admin = AIOKafkaAdminClient(**client_options(kafka))
     try:
-        await admin.start()
+        with quiet("aiokafka"):  # the caller says it in its own words
+            await admin.start()
         yield admin
     finally:
         await admin.close()

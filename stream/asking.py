@@ -1,0 +1,122 @@
+"""Asking the running system: a request on `requests`, its answer from `recommendations`; and reading user state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from stream.kafka import client_options, producer, read_partitions, topic_partitions
+from stream.settings import KafkaSettings, Settings
+from stream.state.user_state import UserState, decode_state
+from stream.wire.messages import Item, Recommendation, Request
+from stream.wire.partitioner import PARTITIONERS, murmur2_partition
+from stream.wire.times import to_iso
+from stream.wire.topics import ITEMS, RECOMMENDATIONS, REQUESTS, changelog_name
+
+
+class NoAnswerError(RuntimeError):
+    """No worker answered in time. Operator action: start `alluvium worker`, look at its /readyz."""
+
+
+async def ask(settings: Settings, request: Request, timeout_seconds: float) -> Recommendation:
+    """Sends a request and waits for its answer. Raises NoAnswerError, and KafkaError without a broker."""
+    kafka = settings.kafka
+    key = (request.user_id or request.request_id).encode()
+    partition = (PARTITIONERS[kafka.partitioner] or murmur2_partition)(key, kafka.partitions)
+    answers = TopicPartition(kafka.topic_prefix + RECOMMENDATIONS, partition)
+    async with _reader(kafka) as consumer, producer(kafka, linger_ms=0) as sender:
+        consumer.assign([answers])
+        await consumer.seek_to_end(answers)
+        await sender.send_and_wait(
+            kafka.topic_prefix + REQUESTS, msgspec.json.encode(request), key=key, partition=partition
+        )
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await _answer(consumer, request.request_id)
+        except TimeoutError:
+            raise NoAnswerError(
+                f"no worker answered within {timeout_seconds:g} s: is `alluvium worker` running and ready?"
+            ) from None
+
+
+async def read_states(settings: Settings, user_id: str | None) -> list[tuple[str, int, UserState]]:
+    """(user, partition, state) of one user or of all, as the changelog has them now; sorted."""
+    topic = changelog_name(settings.kafka, settings.worker.group_id)
+    wanted = None if user_id is None else user_id.encode()
+    rows: dict[tuple[bytes, int], bytes] = {}
+    for record in await _read_topic(settings.kafka, topic):
+        if wanted is not None and record.key != wanted:
+            continue
+        if record.value is None:
+            rows.pop((record.key, record.partition), None)
+        else:
+            rows[record.key, record.partition] = record.value
+    return [(key.decode(), partition, decode_state(row)) for (key, partition), row in sorted(rows.items())]
+
+
+async def read_titles(kafka: KafkaSettings, item_ids: Iterable[str]) -> dict[str, str]:
+    """The titles that the catalogue has for these items."""
+    wanted = {item_id.encode(): item_id for item_id in item_ids}
+    newest: dict[str, bytes | None] = {}
+    for record in await _read_topic(kafka, kafka.topic_prefix + ITEMS):
+        if record.key in wanted:
+            newest[wanted[record.key]] = record.value
+    titles = {}
+    for item_id, value in newest.items():
+        if value is not None:
+            try:
+                titles[item_id] = msgspec.json.decode(value, type=Item).title or ""
+            except msgspec.DecodeError:
+                continue  # a bad message is the trainer's dead letter; it has no title to show
+    return titles
+
+
+def state_as_json(user_id: str, partition: int, state: UserState) -> dict[str, object]:
+    """A user's state as `alluvium state` prints it."""
+    history = zip(state.items, state.types, state.times, strict=True)
+    return {
+        "user_id": user_id,
+        "partition": partition,
+        "offset": state.offset,
+        "events_applied": state.events_applied,
+        "history": [
+            {"item_id": item, "event_type": kind, "timestamp": to_iso(moment)} for item, kind, moment in history
+        ],
+        "last_recommendation_id": state.last_recommendation_id,
+    }
+
+
+@asynccontextmanager
+async def _reader(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer without a group."""
+    consumer = AIOKafkaConsumer(
+        **client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
+    )
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def _answer(consumer: AIOKafkaConsumer, request_id: str) -> Recommendation:
+    while True:
+        for records in (await consumer.getmany(timeout_ms=100)).values():
+            for record in records:
+                if request_id.encode() in (record.value or b""):
+                    answer = msgspec.json.decode(record.value, type=Recommendation)
+                    if answer.request_id == request_id:
+                        return answer
+
+
+async def _read_topic(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord]:
+    async with _reader(kafka) as consumer:
+        partitions = [TopicPartition(topic, number) for number in await topic_partitions(consumer, topic)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        return [record async for records in read_partitions(consumer, partitions) for record in records]
