@@ -1,0 +1,313 @@
+"""The compiled inner loops of retrieval (numba, nogil): flat arrays in, flat arrays out, no state between calls.
+
+Kernels stand together with their helpers because numba's on-disk cache watches only the file of the function itself.
+Sums run in the order of the lists, whatever the size of the batch, so a list does not depend on the batch it is made
+in. Equal scores are ordered by the smaller key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+EMPTY = -1
+
+
+@njit(cache=True, nogil=True)
+def _slot(keys: Any, key: int) -> int:
+    """Where `key` is or belongs in an open-addressing table whose size is a power of two and which is never full."""
+    mask = keys.size - 1
+    slot = ((np.int64(key) * 2654435761) >> 12) & mask
+    while keys[slot] != key and keys[slot] != EMPTY:
+        slot = (slot + 1) & mask
+    return slot  # type: ignore[no-any-return]
+
+
+@njit(cache=True, nogil=True)
+def _add(keys: Any, sums: Any, used: Any, size: int, key: int, x: float) -> int:
+    """Adds x to the sum of `key`; returns the number of keys in the table, whose slots are listed in `used`."""
+    slot = _slot(keys, key)
+    if keys[slot] == EMPTY:
+        keys[slot] = key
+        sums[slot] = 0.0
+        used[size] = slot
+        size += 1
+    sums[slot] += x
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _worse(score: float, key: int, other_score: float, other_key: int) -> bool:
+    return score < other_score or (score == other_score and key > other_key)
+
+
+@njit(cache=True, nogil=True)
+def _sink(heap: Any, size: int, keys: Any, scores: Any) -> None:
+    """Restores a heap of positions, worst on top, after its top has changed."""
+    parent = 0
+    while True:
+        child = 2 * parent + 1
+        if child >= size:
+            return
+        right = child + 1
+        if right < size and _worse(scores[heap[right]], keys[heap[right]], scores[heap[child]], keys[heap[child]]):
+            child = right
+        if not _worse(scores[heap[child]], keys[heap[child]], scores[heap[parent]], keys[heap[parent]]):
+            return
+        heap[parent], heap[child] = heap[child], heap[parent]
+        parent = child
+
+
+@njit(cache=True, nogil=True)
+def _rise(heap: Any, child: int, keys: Any, scores: Any) -> None:
+    """Restores a heap of positions, worst on top, after one was put at its end."""
+    while child > 0:
+        parent = (child - 1) // 2
+        if not _worse(scores[heap[child]], keys[heap[child]], scores[heap[parent]], keys[heap[parent]]):
+            return
+        heap[parent], heap[child] = heap[child], heap[parent]
+        child = parent
+
+
+@njit(cache=True, nogil=True)
+def _best(keys: Any, scores: Any, positions: Any, count: int, heap: Any, k: int) -> int:
+    """Puts into `heap` the k best of `positions[:count]`, best first; returns how many there are."""
+    size = 0
+    for at in range(count):
+        position = positions[at]
+        if scores[position] == -np.inf:
+            continue
+        if size < k:
+            heap[size] = position
+            _rise(heap, size, keys, scores)
+            size += 1
+        elif k > 0 and _worse(scores[heap[0]], keys[heap[0]], scores[position], keys[position]):
+            heap[0] = position
+            _sink(heap, size, keys, scores)
+    for end in range(size - 1, 0, -1):
+        heap[0], heap[end] = heap[end], heap[0]
+        _sink(heap, end, keys, scores)
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _last_distinct(rows: Any, start: int, end: int, limit: int, most: int, out: Any) -> int:
+    """The last `most` different items of rows[start:end], newest first, of those that are 0..limit-1."""
+    size = 0
+    for at in range(end - 1, start - 1, -1):
+        row = rows[at]
+        if row < 0 or row >= limit:
+            continue
+        seen = False
+        for earlier in range(size):
+            seen = seen or out[earlier] == row
+        if not seen:
+            out[size] = row
+            size += 1
+            if size == most:
+                break
+    return size
+
+
+@njit(cache=True, nogil=True)
+def session_neighbours(
+    rows: Any,
+    starts: Any,
+    session_starts: Any,
+    session_items: Any,
+    session_weights: Any,
+    item_starts: Any,
+    item_sessions: Any,
+    item_positions: Any,
+    item_damping: Any,
+    last_weights: Any,
+    distance_weights: Any,
+    neighbours: int,
+    table_size: int,
+    out_rows: Any,
+    out_scores: Any,
+) -> None:
+    """Items near the user's last items in the best matching sessions; see `SessionNeighbours`."""
+    window = distance_weights.size // 2
+    session_keys, item_keys = np.full(table_size, EMPTY, np.int64), np.full(table_size, EMPTY, np.int64)
+    session_sums, item_sums = np.zeros(table_size, np.float32), np.zeros(table_size, np.float32)
+    matches = np.zeros(table_size, np.int64)
+    session_used, item_used = np.zeros(table_size, np.int64), np.zeros(table_size, np.int64)
+    chosen, best = np.zeros(neighbours, np.int64), np.zeros(out_rows.shape[1], np.int64)
+    last = np.zeros(last_weights.size, np.int64)
+    for user in range(starts.size - 1):
+        count, found = 0, 0
+        asked = _last_distinct(rows, starts[user], starts[user + 1], item_starts.size - 1, last.size, last)
+        for rank in range(asked):
+            for at in range(item_starts[last[rank]], item_starts[last[rank] + 1]):
+                session, before = item_sessions[at], count
+                weight = last_weights[rank] * session_weights[session]
+                count = _add(session_keys, session_sums, session_used, count, session, weight)
+                if count > before:  # the newest common item is the place to look around
+                    matches[session_used[before]] = item_positions[at]
+        chosen_count = _best(session_keys, session_sums, session_used, count, chosen, neighbours)
+        for at in range(chosen_count):
+            slot = chosen[at]
+            start, end = session_starts[session_keys[slot]], session_starts[session_keys[slot] + 1]
+            middle = start + matches[slot]
+            for near in range(max(start, middle - window), min(end, middle + window + 1)):
+                weight = session_sums[slot] * distance_weights[near - middle + window]
+                if weight > 0.0:
+                    row = session_items[near]
+                    found = _add(item_keys, item_sums, item_used, found, row, weight * item_damping[row])
+        listed = _best(item_keys, item_sums, item_used, found, best, best.size)
+        for at in range(listed):
+            out_rows[user, at] = item_keys[best[at]]
+            out_scores[user, at] = item_sums[best[at]]
+        for at in range(count):
+            session_keys[session_used[at]] = EMPTY
+        for at in range(found):
+            item_keys[item_used[at]] = EMPTY
+
+
+@njit(cache=True, nogil=True)
+def covisited(
+    rows: Any,
+    starts: Any,
+    item_starts: Any,
+    neighbours: Any,
+    scores: Any,
+    last_weights: Any,
+    table_size: int,
+    out_rows: Any,
+    out_scores: Any,
+) -> None:
+    """The neighbours of the user's last items, summed with the weight of each; see `Covisitation`."""
+    keys, sums = np.full(table_size, EMPTY, np.int64), np.zeros(table_size, np.float32)
+    used, best = np.zeros(table_size, np.int64), np.zeros(out_rows.shape[1], np.int64)
+    last = np.zeros(last_weights.size, np.int64)
+    for user in range(starts.size - 1):
+        found = 0
+        asked = _last_distinct(rows, starts[user], starts[user + 1], item_starts.size - 1, last.size, last)
+        for rank in range(asked):
+            for at in range(item_starts[last[rank]], item_starts[last[rank] + 1]):
+                found = _add(keys, sums, used, found, neighbours[at], last_weights[rank] * scores[at])
+        listed = _best(keys, sums, used, found, best, best.size)
+        for at in range(listed):
+            out_rows[user, at] = keys[best[at]]
+            out_scores[user, at] = sums[best[at]]
+        for at in range(found):
+            keys[used[at]] = EMPTY
+
+
+@njit(cache=True, nogil=True)
+def count_neighbours(
+    session_starts: Any,
+    session_items: Any,
+    session_weights: Any,
+    entry_sessions: Any,
+    entries: Any,
+    entry_starts: Any,
+    distance_weights: Any,
+    most: int,
+    out_counts: Any,
+    out_rows: Any,
+    out_scores: Any,
+) -> None:
+    """For each item the `most` items with the greatest sum of weights over all places where they stand near each other.
+
+    `entries[entry_starts[i]:entry_starts[i + 1]]` are the places of item i in `session_items`.
+    """
+    item_count, window = entry_starts.size - 1, distance_weights.size // 2
+    sums, touched = np.zeros(item_count, np.float32), np.zeros(item_count, np.int64)
+    names, best = np.arange(item_count), np.zeros(most, np.int64)
+    for item in range(item_count):
+        found = 0
+        for at in range(entry_starts[item], entry_starts[item + 1]):
+            place = entries[at]
+            session = entry_sessions[place]
+            start, end = session_starts[session], session_starts[session + 1]
+            for near in range(max(start, place - window), min(end, place + window + 1)):
+                other = session_items[near]
+                weight = session_weights[session] * distance_weights[near - place + window]
+                if weight <= 0.0:
+                    continue
+                if sums[other] == 0.0:
+                    touched[found] = other
+                    found += 1
+                sums[other] += weight
+        out_counts[item] = _best(names, sums, touched, found, best, most)
+        for at in range(out_counts[item]):
+            out_rows[item, at] = best[at]
+            out_scores[item, at] = sums[best[at]]
+        for at in range(found):
+            sums[touched[at]] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def best_of_lists(rows: Any, scores: Any, starts: Any, counts: Any, reserved: Any, slots: int, out: Any) -> None:
+    """Positions of each list's best candidates, best first, -1 behind the last; -inf is never chosen.
+
+    In lists of ten or more, `slots` places are kept for candidates that are `reserved`: where fewer have made their
+    own way, the best of them take the last places of others.
+    """
+    longest = 1
+    for user in range(starts.size - 1):
+        longest = max(longest, starts[user + 1] - starts[user])
+    positions, special = np.zeros(longest, np.int64), np.zeros(longest, np.int64)
+    best, extra = np.zeros(out.shape[1], np.int64), np.zeros(max(slots, 1), np.int64)
+    for user in range(starts.size - 1):
+        start, size = starts[user], starts[user + 1] - starts[user]
+        for at in range(size):
+            positions[at] = start + at
+        listed = _best(rows, scores, positions, size, best, counts[user])
+        for at in range(listed):
+            out[user, at] = best[at]
+        if slots <= 0 or counts[user] < 10 or listed < counts[user]:
+            continue
+        inside, others = 0, 0
+        for at in range(listed):
+            inside += reserved[best[at]]
+        for at in range(size):
+            position = start + at
+            listed_already = not _worse(
+                scores[position], rows[position], scores[best[listed - 1]], rows[best[listed - 1]]
+            )
+            if reserved[position] and not listed_already:
+                special[others] = position
+                others += 1
+        added = _best(rows, scores, special, others, extra, max(0, slots - inside))
+        place = listed
+        for at in range(added - 1, -1, -1):
+            place -= 1
+            while reserved[out[user, place]]:
+                place -= 1
+            out[user, place] = extra[at]
+        listed = _best(rows, scores, out[user], listed, best, listed)
+        for at in range(listed):
+            out[user, at] = best[at]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _dot(a: Any, b: Any) -> Any:
+    total = np.float32(0.0)
+    for at in range(a.size):
+        total += a[at] * b[at]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def nearest(users: Any, vectors: Any, first: int, available: Any, out_rows: Any, out_scores: Any) -> None:
+    """The rows from `first` on with the greatest inner product above 0, by scanning them all."""
+    count = vectors.shape[0] - first
+    scores, rows, near = np.zeros(count, np.float32), np.arange(count), np.zeros(count, np.int64)
+    best = np.zeros(out_rows.shape[1], np.int64)
+    for user in range(users.shape[0]):
+        size = 0
+        for at in range(count):
+            if available[first + at]:
+                scores[at] = _dot(users[user], vectors[first + at])
+                if scores[at] > 0.0:
+                    near[size] = at
+                    size += 1
+        listed = _best(rows, scores, near, size, best, best.size)
+        for at in range(listed):
+            out_rows[user, at] = first + best[at]
+            out_scores[user, at] = scores[best[at]]

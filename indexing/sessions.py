@@ -1,0 +1,101 @@
+"""Session neighbours: what stood near the user's last items in the sessions most like the user's.
+
+STAN (Garg et al., SIGIR 2019) in the bounded form of VMIS-kNN (Kersbergen et al., SIGMOD 2022): the user's last items,
+only the most recent sessions of each, the best matching of these, and only places near the common item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexing import kernels
+from indexing.covisitation import distance_weights, session_recency, table_size
+from indexing.histories import Floats, HistoryBatch, Int32s, Int64s, Interactions, session_lists
+
+SESSIONS_PER_ITEM = 128
+NEIGHBOURS = 64
+WINDOW = 5
+FORWARD, BACKWARD, FADE = 1.0, 0.6, 0.8
+HALF_LIFE_MS = 3 * 86_400_000
+LAST_WEIGHTS = (1.0, 0.6, 0.36, 0.216)  # of the user's last different items, newest first
+
+
+@dataclass(frozen=True)
+class SessionNeighbours:
+    """Sessions, newest first, and the sessions of each item, newest first, both in CSR form.
+
+    `session_starts` (S + 1,), `session_items` (P,), `session_weights` (S,) recency / sqrt(length); `item_starts` (N +
+    1,), `item_sessions` (Q,) and `item_positions` (Q,), the item's last place in that session; `damping` (N,) what an
+    item's score is multiplied by, so that items which stand in every session do not win everywhere.
+    """
+
+    session_starts: Int64s
+    session_items: Int32s
+    session_weights: Floats
+    item_starts: Int64s
+    item_sessions: Int32s
+    item_positions: np.ndarray
+    damping: Floats
+
+    @classmethod
+    def build(
+        cls, interactions: Interactions, item_count: int, *, sessions_per_item: int = SESSIONS_PER_ITEM
+    ) -> SessionNeighbours:
+        """Indexes all sessions of two or more entries; of each item the newest `sessions_per_item` sessions."""
+        lists = session_lists(interactions)
+        lengths = np.diff(lists.starts)
+        long_enough = np.repeat(lengths > 1, lengths)
+        order = np.argsort(lists.items[long_enough], kind="stable")
+        items = lists.items[long_enough][order]
+        sessions = lists.numbers()[long_enough][order]
+        positions = lists.positions()[long_enough][order]
+        last_place = np.ones(len(items), np.bool_)
+        last_place[:-1] = (items[1:] != items[:-1]) | (sessions[1:] != sessions[:-1])
+        items, sessions, positions = items[last_place], sessions[last_place], positions[last_place]
+        counts = np.bincount(items, minlength=item_count)
+        ranks = np.arange(len(items)) - (np.cumsum(counts) - counts)[items]
+        kept = ranks < sessions_per_item
+        return cls(
+            lists.starts,
+            lists.items,
+            np.asarray(session_recency(lists.ends, HALF_LIFE_MS) / np.sqrt(np.maximum(lengths, 1)), np.float32),
+            np.concatenate(([0], np.cumsum(np.minimum(counts, sessions_per_item), dtype=np.int64))),
+            sessions[kept],
+            positions[kept].astype(np.uint8),
+            np.ones(item_count, np.float32),
+        )
+
+    def candidates(self, batch: HistoryBatch, k: int) -> tuple[Int32s, Floats]:
+        """The k items found in the sessions most like each user's: rows (B, k) with -1 padding, scores (B, k)."""
+        rows, scores = np.full((len(batch), k), -1, np.int32), np.zeros((len(batch), k), np.float32)
+        per_item = int(np.diff(self.item_starts).max(initial=0))
+        kernels.session_neighbours(
+            batch.rows,
+            batch.starts,
+            self.session_starts,
+            self.session_items,
+            self.session_weights,
+            self.item_starts,
+            self.item_sessions,
+            self.item_positions,
+            self.damping,
+            np.array(LAST_WEIGHTS, np.float32),
+            distance_weights(WINDOW, FORWARD, BACKWARD, FADE),
+            NEIGHBOURS,
+            table_size(max(per_item * len(LAST_WEIGHTS), NEIGHBOURS * (2 * WINDOW + 1))),
+            rows,
+            scores,
+        )
+        return rows, scores
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays by name."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> SessionNeighbours:
+        """The source that `arrays()` came from."""
+        return cls(**arrays)

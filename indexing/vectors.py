@@ -1,0 +1,117 @@
+"""Nearest item vectors by inner product, with FAISS: exact for small catalogues, inverted lists above."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from indexing import kernels
+from indexing.histories import Floats, Int32s
+
+FLAT_BELOW = 5_000  # items; up to here an exact scan costs less than it saves
+NPROBE = 16
+_NEVER = 2**31 - 1  # queries
+_USUAL_THRESHOLD = 20  # FAISS's own default, good for training
+
+
+def one_thread() -> None:
+    """Keeps FAISS to the calling thread: for servers, whose batches are small."""
+    faiss.omp_set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class VectorIndex:
+    """An immutable FAISS index over N normalised vectors; ids are rows."""
+
+    index: Any
+
+    @classmethod
+    def build(
+        cls, vectors: np.ndarray, *, flat_below: int = FLAT_BELOW, nprobe: int = NPROBE, seed: int = 0
+    ) -> VectorIndex:
+        """Indexes (N, D) float32 vectors; with inverted lists, about 4 sqrt(N) of them, from `flat_below` items on."""
+        count, dimensions = vectors.shape
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        if count < flat_below:
+            index: Any = faiss.IndexFlatIP(dimensions)
+            index.add(vectors)
+            return cls(index)
+        faiss.cvar.distance_compute_blas_threshold = _USUAL_THRESHOLD
+        lists = max(1, min(int(4 * math.sqrt(count)), count // 39))  # FAISS asks for 39 points a centroid
+        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimensions), dimensions, lists, faiss.METRIC_INNER_PRODUCT)
+        index.cp.seed = seed
+        index.cp.niter = 10
+        index.cp.spherical = True
+        index.train(vectors)
+        index.add(vectors)
+        index.nprobe = min(nprobe, lists)
+        return cls(index)
+
+    def __len__(self) -> int:
+        return int(self.index.ntotal)
+
+    @property
+    def exact(self) -> bool:
+        """Whether a search sees every item."""
+        return isinstance(self.index, faiss.IndexFlat)
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[Int32s, Floats]:
+        """The k best rows of each query (B, D): rows (B, k) with -1 padding, inner products (B, k), best first.
+
+        FAISS would compute large batches with BLAS, whose sums differ in the last bit from those of small ones; lists
+        must not depend on the batch they are made in, so it is kept to one way. Equal inner products are ordered by
+        row.
+        """
+        faiss.cvar.distance_compute_blas_threshold = _NEVER
+        scores, rows = self.index.search(np.ascontiguousarray(queries, np.float32), k)
+        if k > 1 and (scores[:, 1:] == scores[:, :-1]).any():
+            order = np.lexsort((rows, -scores), axis=1)
+            rows, scores = np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+        scores[rows < 0] = 0.0
+        return rows.astype(np.int32), scores
+
+    def recall(self, queries: np.ndarray, k: int, vectors: np.ndarray) -> float:
+        """The share of the k exactly nearest of `vectors` (N, D) that a search finds, mean of queries (B, D)."""
+        if len(queries) == 0 or len(self) == 0:
+            return 1.0
+        exact = faiss.IndexFlatIP(vectors.shape[1])
+        exact.add(np.ascontiguousarray(vectors, np.float32))
+        wanted, _ = VectorIndex(exact).search(queries, min(k, len(self)))
+        found, _ = self.search(queries, min(k, len(self)))
+        hits = sum(len(np.intersect1d(a, b)) for a, b in zip(wanted, found, strict=True))
+        return float(hits / wanted.size)
+
+    def save(self, path: Path) -> None:
+        """Writes the FAISS file."""
+        faiss.write_index(self.index, str(path))
+
+    @classmethod
+    def load(cls, path: Path, *, nprobe: int = NPROBE) -> VectorIndex:
+        """Reads a FAISS file. Raises OSError where it is missing or broken."""
+        try:
+            index = faiss.read_index(str(path))
+        except RuntimeError as error:
+            raise OSError(f"{path} is not a readable FAISS index: {error}") from None
+        if isinstance(index, faiss.IndexIVF):
+            index.nprobe = min(nprobe, index.nlist)
+        return cls(index)
+
+
+def nearest_new(
+    users: Floats, vectors: Floats, first: int, available: npt.NDArray[np.bool_], k: int
+) -> tuple[Int32s, Floats]:
+    """The k nearest of the available rows from `first` on, exactly, of those with an inner product above 0.
+
+    For the few items newer than the index: `users` (B, D), `vectors` (N, D); rows (B, k) with -1 padding, scores (B,
+    k).
+    """
+    rows = np.full((len(users), k), -1, np.int32)
+    scores = np.zeros((len(users), k), np.float32)
+    kernels.nearest(users, vectors, first, available, rows, scores)
+    return rows, scores
