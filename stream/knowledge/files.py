@@ -1,0 +1,214 @@
+"""A snapshot as files and back: safetensors, Parquet, FAISS and JSON, never pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import numpy as safetensors
+
+from indexing.candidates import FEATURES
+from indexing.covisitation import Covisitation
+from indexing.sessions import SessionNeighbours
+from indexing.trending import Trending
+from indexing.vectors import VectorIndex
+from models.encoder import HistoryEncoder
+from models.features import PIPELINE, PRICE_BUCKETS
+from models.ranker import Ranker
+from models.tower import ItemTower
+from models.vocabulary import Vocabulary
+from stream.knowledge.catalogue import Catalogue
+from stream.knowledge.checks import ENCODER, MEMORY, RANKER, check_finite, check_memory, check_shapes
+from stream.knowledge.manifest import ArtifactError, Manifest
+from stream.knowledge.snapshot import Snapshot
+from stream.wire.messages import Item
+
+ENCODER_FILE, RANKER_FILE, MEMORY_FILE = "encoder.safetensors", "ranker.safetensors", "memory.safetensors"
+ITEMS_FILE, INDEX_FILE, FEATURES_FILE = "items.parquet", "index.faiss", "features.json"
+ITEMS_SCHEMA = pa.schema(
+    [
+        ("row", pa.int32()),
+        ("item_id", pa.string()),
+        ("count", pa.float32()),
+        ("title", pa.string()),
+        ("category", pa.list_(pa.string())),
+        ("brand", pa.string()),
+        ("price", pa.float64()),
+        ("available", pa.bool_()),
+    ]
+)
+LARGEST_UNCOMPRESSED = 1000  # times the size of items.parquet; ours come to about 4
+
+
+class FeaturesFile(msgspec.Struct, frozen=True):
+    """`features.json`: what the numbers in the arrays stand for."""
+
+    pipeline: str
+    token_buckets: int
+    price_buckets: int
+    event_types: tuple[str, ...]
+    ranker: tuple[str, ...]
+
+
+def write_snapshot(snapshot: Snapshot, catalogue: Catalogue, directory: Path) -> None:
+    """Writes the contract's data files (all but manifest and README); the same snapshot gives the same bytes."""
+    learned = {"item_vectors": snapshot.item_vectors}
+    learned |= _prefixed("encoder", snapshot.encoder.arrays()) | _prefixed("tower", snapshot.tower.arrays())
+    memory = _prefixed("sessions", snapshot.sessions.arrays())
+    memory |= _prefixed("covisitation", snapshot.covisitation.arrays())
+    memory |= _prefixed("trending", snapshot.trending.arrays())
+    _save(learned, directory / ENCODER_FILE)
+    _save(snapshot.ranker.arrays(), directory / RANKER_FILE)
+    _save(memory, directory / MEMORY_FILE)
+    pq.write_table(_items_table(snapshot, catalogue), directory / ITEMS_FILE, compression="zstd")
+    snapshot.vectors.save(directory / INDEX_FILE)
+    (directory / FEATURES_FILE).write_bytes(
+        msgspec.json.format(msgspec.json.encode(features_of(snapshot)), indent=1) + b"\n"
+    )
+
+
+def read_snapshot(directory: Path, manifest: Manifest) -> Snapshot:
+    """The snapshot in files that have been found to be the manifest's.
+
+    Raises ArtifactError where they do not fit together: shapes, rows out of range, numbers that are not finite.
+    """
+    try:
+        return _read(directory, manifest)
+    except ArtifactError as error:
+        raise ArtifactError(f"artifact {manifest.id}: {error}") from None
+    except Exception as error:  # the boundary to a bad artifact: whatever its readers say, it is not used
+        raise ArtifactError(f"artifact {manifest.id} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def read_items(directory: Path, items: int) -> pa.Table:
+    """`items.parquet` of an artifact with so many items, in the order of rows. Raises ArtifactError."""
+    path = directory / ITEMS_FILE
+    with pq.ParquetFile(path) as file:
+        facts = file.metadata
+        groups = (facts.row_group(group) for group in range(facts.num_row_groups))
+        if sum(group.total_byte_size for group in groups) > LARGEST_UNCOMPRESSED * max(path.stat().st_size, 1):
+            raise ArtifactError(f"{ITEMS_FILE} would unpack to more than {LARGEST_UNCOMPRESSED} times its size")
+        if facts.num_rows != items:
+            raise ArtifactError(f"{ITEMS_FILE} has {facts.num_rows} rows, the manifest says {items}")
+        if not file.schema_arrow.equals(ITEMS_SCHEMA):
+            raise ArtifactError(f"{ITEMS_FILE} has other columns than this format's")
+        table = file.read()
+    if not np.array_equal(table["row"].to_numpy(), np.arange(items)) or table["item_id"].null_count:
+        raise ArtifactError(f"{ITEMS_FILE} does not number its items 0..{items - 1}")
+    return table
+
+
+def features_of(snapshot: Snapshot) -> FeaturesFile:
+    """The feature pipeline of a snapshot."""
+    return FeaturesFile(PIPELINE, snapshot.tower.buckets, PRICE_BUCKETS, snapshot.event_types, FEATURES)
+
+
+def architecture_of(snapshot: Snapshot) -> dict[str, Any]:
+    """Shapes for the manifest."""
+    shapes = {name: list(array.shape) for name, array in snapshot.encoder.arrays().items()}
+    return {
+        "dimensions": snapshot.tower.dimensions,
+        "encoder": {"kind": "one pre-LayerNorm attention block", "history": snapshot.encoder.length, "shapes": shapes},
+        "tower": {name: list(array.shape) for name, array in snapshot.tower.arrays().items()},
+        "ranker": {name: list(array.shape) for name, array in snapshot.ranker.arrays().items()},
+        "index": {"kind": type(snapshot.vectors.index).__name__, "vectors": len(snapshot.vectors)},
+    }
+
+
+def _read(directory: Path, manifest: Manifest) -> Snapshot:
+    features = msgspec.json.decode((directory / FEATURES_FILE).read_bytes(), type=FeaturesFile)
+    if features.pipeline != PIPELINE:
+        raise ArtifactError(
+            f"{FEATURES_FILE} names the pipeline {features.pipeline[:80]!r}, this release has {PIPELINE}"
+        )
+    sizes = {
+        "N": manifest.items,
+        "E": len(features.event_types),
+        "T": features.token_buckets,
+        "R": len(features.ranker),
+    }
+    learned = safetensors.load_file(directory / ENCODER_FILE)
+    check_shapes(learned, ENCODER, sizes, ENCODER_FILE)
+    ranker = safetensors.load_file(directory / RANKER_FILE)
+    check_shapes(ranker, RANKER, sizes, RANKER_FILE)
+    memory = safetensors.load_file(directory / MEMORY_FILE)
+    check_shapes(memory, MEMORY, {"N": manifest.items}, MEMORY_FILE)
+    check_memory(memory, manifest.items, MEMORY_FILE)
+    table = read_items(directory, manifest.items)
+    counts = np.array(table["count"].to_numpy(), np.float32)
+    check_finite({"count": counts}, ITEMS_FILE)
+    vectors = VectorIndex.load(directory / INDEX_FILE)
+    if len(vectors) != manifest.items or vectors.index.d != sizes["D"]:
+        raise ArtifactError(
+            f"{INDEX_FILE} holds {len(vectors)} vectors of {vectors.index.d}, not {manifest.items} of {sizes['D']}"
+        )
+    item_vectors = learned["item_vectors"]
+    return Snapshot(
+        artifact_id=manifest.id,
+        parent=manifest.parent,
+        seed=manifest.seed,
+        vocabulary=Vocabulary(table["item_id"].to_pylist()),
+        item_vectors=item_vectors,
+        counts=counts,
+        encoder=HistoryEncoder.from_arrays(_part("encoder", learned), item_vectors),
+        tower=ItemTower.from_arrays(_part("tower", learned)),
+        vectors=vectors,
+        sessions=SessionNeighbours.from_arrays(_part("sessions", memory)),
+        covisitation=Covisitation.from_arrays(_part("covisitation", memory)),
+        trending=Trending.from_arrays(_part("trending", memory)),
+        ranker=Ranker.from_arrays(_for_features(ranker, features.ranker, FEATURES)),
+        event_types=features.event_types,
+    )
+
+
+def _for_features(
+    ranker: Mapping[str, np.ndarray], written: Sequence[str], wanted: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """A ranker's arrays in the order of this release's features; one that it has never seen weighs nothing."""
+    if tuple(written) == tuple(wanted):
+        return dict(ranker)
+    places = {name: place for place, name in enumerate(written)}
+    order = np.array([places.get(name, len(written)) for name in wanted])
+    unseen = {"mean": 0.0, "scale": 1.0, "linear": 0.0}
+    fitted = {name: np.append(ranker[name], np.float32(value))[order] for name, value in unseen.items()}
+    inner = np.pad(ranker["inner"], ((0, 0), (0, 1)))[:, order]
+    return {**ranker, **fitted, "inner": inner}
+
+
+def _items_table(snapshot: Snapshot, catalogue: Catalogue) -> pa.Table:
+    ids = snapshot.vocabulary.ids
+    known = [catalogue.get(item_id) or Item(item_id) for item_id in ids]
+    columns = {
+        "row": np.arange(len(ids), dtype=np.int32),
+        "item_id": ids,
+        "count": np.asarray(snapshot.counts, np.float32),
+        "title": [_text(item.title) for item in known],
+        "category": [[_text(part) for part in item.category_path()] for item in known],
+        "brand": [_text(item.brand) for item in known],
+        "price": [item.price for item in known],
+        "available": [item.available for item in known],
+    }
+    return pa.table(columns, schema=ITEMS_SCHEMA)
+
+
+def _text(text: str | None) -> str | None:
+    """Text that can be written as UTF-8: JSON allows half a surrogate pair."""
+    return None if text is None else text.encode(errors="replace").decode()
+
+
+def _save(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    safetensors.save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+
+
+def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{prefix}.{name}": array for name, array in arrays.items()}
+
+
+def _part(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    start = prefix + "."
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}

@@ -1,0 +1,291 @@
+"""Where artifacts settle: immutable directories `<url>/<id>/` on a local path or any fsspec file system.
+
+Locally an artifact appears by one rename after everything is on disk. A remote one is uploaded with its manifest last, and an
+artifact without a manifest does not exist. Remote artifacts are used through copies in a local cache, hashed each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from stream.knowledge.files import read_snapshot
+from stream.knowledge.manifest import (
+    FILES,
+    LARGEST_MANIFEST,
+    MANIFEST,
+    ArtifactError,
+    Manifest,
+    decode_manifest,
+    file_problems,
+    is_artifact_id,
+    named_in,
+    sha256_of,
+)
+from stream.knowledge.probe import probe
+from stream.knowledge.snapshot import Snapshot
+
+BUILDING, DELETING, LOCK = ".building-", ".deleting-", ".trainer.lock"
+LATEST = "latest"
+
+Names = list[str]  # inside the class `list` is the method
+
+
+class StoreInUseError(RuntimeError):
+    """Another trainer publishes to this store. Operator action: stop one of the two, or give one another artifacts.url."""
+
+
+class ArtifactStore:
+    """Artifacts under `url`; `cache_dir` holds local copies of remote ones and what is being built for a remote store."""
+
+    def __init__(self, url: str, cache_dir: str | Path) -> None:
+        self._files, root = fsspec.core.url_to_fs(url)
+        self.is_local = isinstance(self._files, LocalFileSystem)
+        self._root = str(Path(root).absolute()) if self.is_local else root.rstrip("/")
+        self.url = f"file://{self._root}" if self.is_local else str(self._files.unstrip_protocol(self._root))
+        self._workplace = Path(self._root) if self.is_local else Path(cache_dir).absolute()
+
+    def list(self) -> Names:
+        """The ids of all whole artifacts, newest first. Raises OSError where the store cannot be reached."""
+        self._files.invalidate_cache()
+        try:
+            entries = self._files.ls(self._root, detail=True)
+        except FileNotFoundError:
+            return []
+        names = {str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"}
+        found = (name for name in names if is_artifact_id(name) and self._files.exists(self._at(name, MANIFEST)))
+        return sorted(found, reverse=True)
+
+    def resolve(self, name: str) -> str:
+        """The id for an id or `latest`. Raises ArtifactError where there is none."""
+        if name != LATEST:
+            return self._checked(name)
+        artifacts = self.list()
+        if not artifacts:
+            raise ArtifactError(f"there is no artifact in {self.url}: run `alluvium trainer`")
+        return artifacts[0]
+
+    def manifest(self, artifact: str, manifest_sha256: str | None = None) -> Manifest:
+        """An artifact's manifest, checked. Raises ArtifactError, also where it is not the one that was announced."""
+        return decode_manifest(self._manifest_bytes(self._checked(artifact), manifest_sha256), artifact)
+
+    def manifest_sha256(self, artifact: str) -> str:
+        """What an announcement pins: the SHA-256 of `manifest.json`, which holds those of all other files."""
+        return sha256_of(self._manifest_bytes(self._checked(artifact), None))
+
+    @contextlib.contextmanager
+    def building(self) -> Iterator[Path]:
+        """An empty directory to build one artifact in; gone at the end unless `publish` has moved it.
+
+        It is locked while it is in use, so `clean` can tell what a killed process has left behind.
+        """
+        self._workplace.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix=BUILDING, dir=self._workplace))
+        with _locked(directory):
+            try:
+                yield directory
+            finally:
+                shutil.rmtree(directory, ignore_errors=True)
+
+    def publish(self, built: Path) -> str:
+        """Makes what stands whole in a directory of `building` visible under its id; returns the manifest's SHA-256.
+
+        Raises ArtifactError where files and manifest do not agree or the id exists, OSError where it cannot be written.
+        """
+        content = (built / MANIFEST).read_bytes()
+        artifact = named_in(content)
+        manifest = decode_manifest(content, artifact)
+        problems = file_problems(built, manifest)
+        if problems:
+            raise ArtifactError(f"artifact {artifact} was not published: {'; '.join(problems)}")
+        if self._files.exists(self._at(artifact, MANIFEST)):
+            raise ArtifactError(f"artifact {artifact} exists in {self.url}: artifacts never change")
+        if self.is_local:
+            self._rename(built, artifact)
+        else:
+            self._upload(built, artifact)
+        return sha256_of(content)
+
+    def open(self, artifact: str, manifest_sha256: str | None = None) -> Snapshot:
+        """The snapshot of an artifact, every file hashed and every array checked.
+
+        Raises ArtifactError where it is damaged or is not the one with this `manifest_sha256`, OSError where the store
+        cannot be reached.
+        """
+        directory, manifest = self.fetch(artifact, manifest_sha256)
+        return read_snapshot(directory, manifest)
+
+    def fetch(self, artifact: str, manifest_sha256: str | None = None) -> tuple[Path, Manifest]:
+        """A local directory with the artifact's files, hashed just now, and its manifest. Raises as `open` does."""
+        content = self._manifest_bytes(self._checked(artifact), manifest_sha256)
+        manifest = decode_manifest(content, artifact)
+        directory = Path(self._root) / artifact if self.is_local else self._cached(manifest, content)
+        problems = file_problems(directory, manifest)
+        if problems:
+            raise ArtifactError(f"artifact {artifact}: {'; '.join(problems)}")
+        return directory, manifest
+
+    def verify(self, artifact: str, manifest_sha256: str | None = None) -> Names:
+        """All that is wrong with an artifact, read back as a worker would and asked for a list; empty when it is good."""
+        try:
+            directory, manifest = self.fetch(artifact, manifest_sha256)
+            probe(read_snapshot(directory, manifest))
+            return self._strangers(artifact)
+        except FileNotFoundError as error:
+            return [f"artifact {artifact} has gone while it was read: {error}"]
+        except ArtifactError as error:
+            return [str(error)]
+
+    def newest_valid(self) -> tuple[str | None, Names]:
+        """The newest artifact without a problem, and the problems of those that are newer."""
+        problems: Names = []
+        for artifact in self.list():
+            found = self.verify(artifact)
+            if not found:
+                return artifact, problems
+            problems += found
+        return None, problems
+
+    def delete(self, artifact: str) -> None:
+        """Removes an artifact; it is gone at once, never half."""
+        place = self._at(self._checked(artifact))
+        if self.is_local:
+            condemned = Path(self._root) / f"{DELETING}{artifact}"
+            Path(place).rename(condemned)
+            shutil.rmtree(condemned, ignore_errors=True)
+        else:
+            self._files.rm(self._at(artifact, MANIFEST))
+            self._files.rm(place, recursive=True)
+            shutil.rmtree(self._workplace / artifact, ignore_errors=True)
+
+    def collect(self, keep: int, announced: Collection[str]) -> Names:
+        """Deletes all but the newest `keep`, the announced ones and their parents; returns what was deleted."""
+        artifacts = self.list()
+        kept = set(artifacts[:keep]) | set(announced)
+        for artifact in announced:
+            with contextlib.suppress(ArtifactError):
+                kept.add(self.manifest(artifact).parent or artifact)
+        deleted = [artifact for artifact in artifacts if artifact not in kept]
+        for artifact in deleted:
+            self.delete(artifact)
+        return deleted
+
+    def clean(self) -> Names:
+        """Removes what killed processes have left half built or half deleted; returns the names."""
+        removed: Names = []
+        if not self._workplace.is_dir():
+            return removed
+        for left in sorted(self._workplace.iterdir()):
+            if left.name.startswith((BUILDING, DELETING)):
+                with contextlib.suppress(StoreInUseError), _locked(left):
+                    shutil.rmtree(left, ignore_errors=True)
+                    removed.append(left.name)
+        return removed
+
+    @contextlib.contextmanager
+    def trainer_lock(self) -> Iterator[None]:
+        """Held by the one trainer of this store. Raises StoreInUseError.
+
+        For a remote store it holds only among trainers that share the cache directory.
+        """
+        self._workplace.mkdir(parents=True, exist_ok=True)
+        lock = self._workplace / LOCK
+        lock.touch()
+        try:
+            with _locked(lock):
+                yield
+        except StoreInUseError:
+            raise StoreInUseError(
+                f"another trainer holds {lock}: only one may publish to {self.url}; stop it, or set another artifacts.url"
+            ) from None
+
+    def _rename(self, built: Path, artifact: str) -> None:
+        for name in (*FILES, MANIFEST):
+            _sync(built / name)
+        _sync(built)
+        built.chmod(0o755)  # it was private while it was built
+        try:
+            built.rename(Path(self._root) / artifact)
+        except FileExistsError:
+            raise ArtifactError(f"artifact {artifact} exists in {self.url}: artifacts never change") from None
+        _sync(Path(self._root))
+
+    def _upload(self, built: Path, artifact: str) -> None:
+        self._files.makedirs(self._at(artifact), exist_ok=True)
+        for name in (*FILES, MANIFEST):
+            self._files.put_file(str(built / name), self._at(artifact, name))
+
+    def _cached(self, manifest: Manifest, content: bytes) -> Path:
+        directory = self._workplace / manifest.id
+        if directory.is_dir() and not file_problems(directory, manifest):
+            return directory
+        with self.building() as partial:
+            for name, entry in manifest.files.items():
+                found = self._size(manifest.id, name)
+                if found != entry.size:
+                    raise ArtifactError(
+                        f"artifact {manifest.id}: {name} has {found} bytes, its manifest says {entry.size}"
+                    )
+                self._files.get_file(self._at(manifest.id, name), str(partial / name))
+            (partial / MANIFEST).write_bytes(content)
+            shutil.rmtree(directory, ignore_errors=True)
+            partial.rename(directory)
+        return directory
+
+    def _manifest_bytes(self, artifact: str, manifest_sha256: str | None) -> bytes:
+        self._files.invalidate_cache()
+        size = self._size(artifact, MANIFEST)
+        if size > LARGEST_MANIFEST:
+            raise ArtifactError(f"artifact {artifact}: {MANIFEST} has {size} bytes, more than {LARGEST_MANIFEST}")
+        content = bytes(self._files.cat_file(self._at(artifact, MANIFEST)))
+        if manifest_sha256 is not None and sha256_of(content) != manifest_sha256:
+            raise ArtifactError(f"artifact {artifact}: {MANIFEST} is not the announced one ({manifest_sha256})")
+        return content
+
+    def _size(self, artifact: str, name: str) -> int:
+        try:
+            return int(self._files.info(self._at(artifact, name))["size"])
+        except FileNotFoundError:
+            raise ArtifactError(f"artifact {artifact}: there is no {name} in {self._at(artifact)}") from None
+
+    def _strangers(self, artifact: str) -> Names:
+        listed = self._files.ls(self._at(artifact), detail=False)
+        strangers = {str(name).rstrip("/").rpartition("/")[2] for name in listed} - {MANIFEST, *FILES}
+        return [f"artifact {artifact}: {name} does not belong to it" for name in sorted(strangers)]
+
+    def _checked(self, artifact: str) -> str:
+        if not is_artifact_id(artifact):
+            raise ArtifactError(f"{artifact[:80]!r} is no artifact id; they look like 20261123T160000Z-3f9c")
+        return artifact
+
+    def _at(self, *names: str) -> str:
+        return "/".join((self._root, *names))
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreInUseError(f"{path} is in use") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
