@@ -212,22 +212,21 @@ def _file_problem(path: Path, entry: FileEntry) -> str | None:
 
 
 def _problem(manifest: Manifest, artifact: str) -> str | None:
-    if not is_artifact_id(manifest.id) or manifest.id != artifact:
-        return f"is of {manifest.id[:80]!r}"
-    if manifest.parent is not None and not is_artifact_id(manifest.parent):
-        return f"names a parent {manifest.parent[:80]!r} that is no artifact id"
-    if set(manifest.files) != set(FILES):
-        odd = ", ".join(repr(name[:80]) for name in sorted(set(manifest.files) ^ set(FILES)))
-        return f"must name the files {', '.join(FILES)} and no others; differs in {odd}"
-    for name, entry in manifest.files.items():
-        if entry.size < 0 or not SHA256_PATTERN.fullmatch(entry.sha256):
-            return f"has no valid size and SHA-256 for {name}"
-    if manifest.items < 0 or manifest.window.events < 0:
-        return "has a negative count"
-    spans = manifest.window.partitions
-    if any(partition < 0 or not 0 <= span.start <= span.end for partition, span in spans.items()):
-        return "has a window whose offsets run backwards"
-    return None
+    spans, files = manifest.window.partitions, manifest.files
+    odd = ", ".join(repr(name[:80]) for name in sorted(set(files) ^ set(FILES)))
+    checks = {
+        f"is of {manifest.id[:80]!r}": not is_artifact_id(manifest.id) or manifest.id != artifact,
+        "names a parent that is no artifact id": manifest.parent is not None and not is_artifact_id(manifest.parent),
+        f"must name the files {', '.join(FILES)} and no others; differs in {odd}": bool(odd),
+        "has no valid size and SHA-256 for every file": any(
+            entry.size < 0 or not SHA256_PATTERN.fullmatch(entry.sha256) for entry in files.values()
+        ),
+        "has a negative count": manifest.items < 0 or manifest.window.events < 0,
+        "has a window whose offsets run backwards": any(
+            partition < 0 or not 0 <= span.start <= span.end for partition, span in spans.items()
+        ),
+    }
+    return next((problem for problem, found in checks.items() if found), None)
 
 
 def _plain(value: object) -> object:

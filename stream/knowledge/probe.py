@@ -13,7 +13,7 @@ HISTORY = 3  # items of the history that is asked with
 
 
 def probe(snapshot: Snapshot) -> None:
-    """Asks for one list after the best-known items. Raises ArtifactError unless it is full of different, known items."""
+    """Asks for one list after the best-known items. Raises ArtifactError unless it holds different, known items."""
     known = snapshot.vocabulary.ids
     if not known:
         return

@@ -1,7 +1,7 @@
 """Where artifacts settle: immutable directories `<url>/<id>/` on a local path or any fsspec file system.
 
-Locally an artifact appears by one rename after everything is on disk. A remote one is uploaded with its manifest last, and an
-artifact without a manifest does not exist. Remote artifacts are used through copies in a local cache, hashed each time.
+Locally an artifact appears by one rename after everything is on disk. A remote one is uploaded with its manifest last,
+and an artifact without a manifest does not exist. Remote artifacts are used through copies in a local cache, hashed each time.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ Names = list[str]  # inside the class `list` is the method
 
 
 class StoreInUseError(RuntimeError):
-    """Another trainer publishes to this store. Operator action: stop one of the two, or give one another artifacts.url."""
+    """Another trainer publishes to this store. Operator action: stop one, or give it another artifacts.url."""
 
 
 class ArtifactStore:
-    """Artifacts under `url`; `cache_dir` holds local copies of remote ones and what is being built for a remote store."""
+    """Artifacts under `url`; `cache_dir` holds copies of remote ones and what is being built for a remote store."""
 
     def __init__(self, url: str, cache_dir: str | Path) -> None:
         self._files, root = fsspec.core.url_to_fs(url)
@@ -134,7 +134,7 @@ class ArtifactStore:
         return directory, manifest
 
     def verify(self, artifact: str, manifest_sha256: str | None = None) -> Names:
-        """All that is wrong with an artifact, read back as a worker would and asked for a list; empty when it is good."""
+        """What is wrong with an artifact, read back as a worker would and asked for a list; empty when it is good."""
         try:
             directory, manifest = self.fetch(artifact, manifest_sha256)
             probe(read_snapshot(directory, manifest))
@@ -204,7 +204,7 @@ class ArtifactStore:
                 yield
         except StoreInUseError:
             raise StoreInUseError(
-                f"another trainer holds {lock}: only one may publish to {self.url}; stop it, or set another artifacts.url"
+                f"another trainer holds {lock}: only one may publish to {self.url}; stop it or change artifacts.url"
             ) from None
 
     def _rename(self, built: Path, artifact: str) -> None:

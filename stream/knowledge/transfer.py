@@ -17,7 +17,7 @@ TAR_MODES = {".tar": "w", ".tgz": "w:gz", ".gz": "w:gz"}
 def export_artifact(store: ArtifactStore, artifact: str, target: Path) -> Path:
     """Writes an artifact to a tar file (`.tar`, `.tar.gz`, `.tgz`) or, for any other name, to a new directory.
 
-    Returns what was written. Raises ArtifactError where the artifact is damaged, FileExistsError where the target exists.
+    Returns what was written. Raises ArtifactError for a damaged artifact, FileExistsError where the target exists.
     """
     directory, _ = store.fetch(artifact)
     if target.exists():
