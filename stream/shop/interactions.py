@@ -1,0 +1,154 @@
+"""From a row to interactions or a problem: pure functions, and the small readers of single fields they share."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+
+from stream.shop.rows import Fields, RowProblem
+from stream.wire.messages import Item, Scalar
+from stream.wire.times import to_milliseconds
+
+NO_USER, NO_ITEM, BAD_TIME, BAD_NUMBER, NO_TYPE = "no_user", "no_item", "bad_time", "bad_number", "no_type"
+NOTHING = frozenset({"", "NA", "NaN", "nan", "None", "null", "NULL"})
+# Epochs are told apart by size: seconds end in the year 5138, milliseconds begin in 1973, and so on.
+EPOCH_UNITS = ((1e11, 1000.0), (1e14, 1.0), (1e17, 1e-3), (math.inf, 1e-6))
+
+
+class Interaction(msgspec.Struct, frozen=True):
+    """What a row says: an event of the contract with its time in epoch milliseconds, and what it tells of the item."""
+
+    user_id: str
+    item_id: str
+    event_type: str
+    timestamp: int
+    session_id: str | None = None
+    quantity: float | None = None
+    price: float | None = None
+    currency: str | None = None
+    context: dict[str, Scalar] | None = None
+    item: Item | None = None
+
+
+Parsed = list[Interaction] | RowProblem
+Parse = Callable[[Fields], Parsed]
+
+
+class FieldError(ValueError):
+    """A field is missing or of the wrong kind; carries the reason the row is counted under."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def parsing(read: Callable[[Fields], list[Interaction]]) -> Parse:
+    """Turns a reader that raises FieldError into one that returns the problem."""
+
+    def parse(fields: Fields) -> Parsed:
+        try:
+            return read(fields)
+        except FieldError as error:
+            return RowProblem(error.reason, str(error))
+        except KeyError as error:
+            return RowProblem("missing_column", f"no column {error}")
+
+    return parse
+
+
+def identity(value: Any, reason: str) -> str:  # noqa: ANN401  (a field of any file)
+    """An id as text: `17850.0`, as spreadsheets write it, is `17850`. Raises FieldError when there is none."""
+    text = "" if value is None else str(value).strip()
+    if text in NOTHING:
+        raise FieldError(reason, "the field is empty")
+    whole, point, zeros = text.rpartition(".")
+    return whole if point and zeros.strip("0") == "" and whole.isdigit() else text
+
+
+def words(value: Any) -> str | None:  # noqa: ANN401  (a field of any file)
+    """A text field without needless spaces, None when empty."""
+    text = "" if value is None else " ".join(str(value).split())
+    return None if text in NOTHING else text
+
+
+def number(value: Any, name: str) -> float | None:  # noqa: ANN401  (a field of any file)
+    """A finite number, None when the field is empty. Raises FieldError for anything else."""
+    text = "" if value is None else str(value).strip()
+    if text in NOTHING:
+        return None
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise FieldError(BAD_NUMBER, f"{name} {text[:40]!r} is not a number")
+    return found
+
+
+def moment(value: Any) -> int:  # noqa: ANN401  (a field of any file)
+    """Epoch milliseconds of an epoch (s, ms, us or ns, told apart by size), ISO 8601, or `12/31/2010 8:26` (US order).
+
+    Raises FieldError for anything else.
+
+    >>> moment("1396437466.94"), moment("2014-04-02T11:17:46.940Z"), moment("4/2/2014 11:17")
+    (1396437466940, 1396437466940, 1396437420000)
+    """
+    if isinstance(value, datetime | date):
+        value = value.isoformat()
+    text = "" if value is None else str(value).strip()
+    try:
+        epoch = float(text)
+    except ValueError:
+        found = to_milliseconds(_iso(text))
+    else:
+        found = round(epoch * _unit(epoch)) if math.isfinite(epoch) else None
+    if found is None:
+        raise FieldError(BAD_TIME, f"time {text[:40]!r} is no time")
+    return found
+
+
+def map_columns(columns: Mapping[str, str], event_type: str) -> Parse:
+    """A reader for `--columns user=…,item=…,time=…`; `event_type` is for files without a type column."""
+
+    def read(fields: Fields) -> list[Interaction]:
+        def of(name: str) -> Any:  # noqa: ANN401  (a field of any file)
+            return fields[columns[name]] if name in columns else None
+
+        price, item_id = number(of("price"), "price"), identity(of("item"), NO_ITEM)
+        title, category, brand = words(of("title")), words(of("category")), words(of("brand"))
+        content = Item(
+            item_id, title=title, category=category, brand=brand, price=price, currency=words(of("currency"))
+        )
+        session = words(of("session"))
+        return [
+            Interaction(
+                user_id=identity(of("user"), NO_USER),
+                item_id=item_id,
+                event_type=identity(of("type"), NO_TYPE).lower() if "type" in columns else event_type,
+                timestamp=moment(of("time")),
+                session_id=None if session is None else identity(session, NO_USER),
+                quantity=number(of("quantity"), "quantity"),
+                price=price,
+                currency=words(of("currency")),
+                item=content if title or category or brand else None,
+            )
+        ]
+
+    return parsing(read)
+
+
+def _unit(epoch: float) -> float:
+    return next(factor for limit, factor in EPOCH_UNITS if abs(epoch) < limit)
+
+
+def _iso(text: str) -> str:
+    american = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4})(?: (\d{1,2}):(\d\d)(?::(\d\d))?)?", text)
+    if american is None:
+        return text
+    month, day, year, hour, minute, second = (part or "0" for part in american.groups())
+    return f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{minute:0>2}:{second:0>2}"

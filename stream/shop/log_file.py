@@ -1,0 +1,164 @@
+"""A log in a file as a sequence of events: read, checked, put into order of time where it is not."""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from stream.shop.interactions import Interaction, Parse
+from stream.shop.rows import RowFile, RowProblem
+from stream.wire.decoding import Decoder, Rejection
+from stream.wire.messages import Item, RawEvent
+
+SORTED_RUN = 500_000  # events sorted in memory at a time, about 400 MB
+DAY = 86_400_000
+SHOWN_LINES = 5
+
+
+class Numbered(msgspec.Struct, frozen=True, array_like=True):
+    """An interaction with its stable event id."""
+
+    timestamp: int
+    event_id: str
+    interaction: Interaction
+
+
+class Rejects:
+    """Counts rows that cannot be events by reason, and lists them all in a file of JSON Lines."""
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self.file = file
+        self.counts: Counter[str] = Counter()
+        self.first_lines: dict[str, list[int]] = {}
+        self._stream = file.open("wb")
+
+    def add(self, line: int, problem: RowProblem, source: str) -> None:
+        """One row that was not sent."""
+        self.counts[problem.reason] += 1
+        shown = self.first_lines.setdefault(problem.reason, [])
+        if len(shown) < SHOWN_LINES:
+            shown.append(line)
+        entry = {"file": source, "line": line, "reason": problem.reason, "detail": problem.detail}
+        self._stream.write(msgspec.json.encode(entry) + b"\n")
+
+    def close(self) -> None:
+        """Completes the file."""
+        self._stream.close()
+
+
+class ItemNews:
+    """Which items of the rows are news: at first sight, and when they changed, at most once a day of event time."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[Item, int]] = {}
+
+    def news(self, item: Item, timestamp: int) -> Item | None:
+        """The item as it should stand on `items`, None when that is known already."""
+        told = self._told.get(item.item_id)
+        if told is None:
+            self._told[item.item_id] = (item, timestamp)
+            return item
+        before, when = told
+        merged = msgspec.structs.replace(
+            item, title=item.title or before.title, category=item.category or before.category
+        )
+        if merged == before or timestamp - when < DAY:
+            return None
+        self._told[item.item_id] = (merged, timestamp)
+        return merged
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to replay and how. `speed` None is as fast as Kafka takes it, 1.0 the pace of the log."""
+
+    file: RowFile
+    parse: Parse
+    columns: tuple[str, ...] | None  # of a file without a header
+    sort: bool
+    speed: float | None
+    limit: int | None = None
+    items: Path | None = None
+    shift_to_now: bool = False
+
+    @property
+    def name(self) -> str:
+        """The stem of event ids: the file's name without its suffixes."""
+        return self.file.path.name.split(".", 1)[0]
+
+
+@dataclass
+class Status:
+    """How far a replay is, told to whoever shows it."""
+
+    phase: str = "reading"
+    rows: int = 0  # of the file, read so far
+    fraction: float = 0.0  # of the file, read so far
+    events: int = 0  # in the replay's order, acknowledged by Kafka now or in an earlier run
+    resumed_from: int = 0
+    items: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    at: int = 0  # event time of the newest acknowledged event
+
+
+def read_log(plan: Plan, decoder: Decoder, rejects: Rejects, status: Status, now: int) -> Iterator[Numbered]:
+    """The file's events in its own order, checked as a worker would check them at `now` (epoch ms)."""
+    for line, row in plan.file.rows(plan.columns):
+        status.rows += 1
+        status.fraction = plan.file.bytes_read / max(1, plan.file.bytes)
+        parsed = row if isinstance(row, RowProblem) else plan.parse(row)
+        if isinstance(parsed, RowProblem):
+            rejects.add(line, parsed, plan.file.path.name)
+            continue
+        for number, interaction in enumerate(parsed):
+            event_id = f"{plan.name}-{line}" if len(parsed) == 1 else f"{plan.name}-{line}-{number}"
+            checked = decoder.complete(_raw(interaction, event_id), now)
+            if isinstance(checked, Rejection):
+                rejects.add(line, RowProblem(checked.code, checked.detail), plan.file.path.name)
+            else:
+                yield Numbered(interaction.timestamp, event_id, interaction)
+
+
+def by_time(events: Iterable[Numbered], run: int = SORTED_RUN) -> Iterator[Numbered]:
+    """The same events in order of time, those of one moment as they came; sorted runs wait in temporary files."""
+    encoder, source = msgspec.msgpack.Encoder(), iter(events)
+    with ExitStack() as stack:
+        runs: list[Iterator[Numbered]] = []
+        while part := sorted(islice(source, run), key=lambda event: event.timestamp):
+            if not runs and len(part) < run:
+                runs.append(iter(part))  # all of it: no file needed
+                break
+            stream = stack.enter_context(tempfile.TemporaryFile())
+            for event in part:
+                encoded = encoder.encode(event)
+                stream.write(len(encoded).to_bytes(4, "big") + encoded)
+            stream.seek(0)
+            runs.append(_read_run(stream))
+        yield from heapq.merge(*runs, key=lambda event: event.timestamp)
+
+
+def _read_run(stream: IO[bytes]) -> Iterator[Numbered]:
+    decoder = msgspec.msgpack.Decoder(Numbered)
+    while size := stream.read(4):
+        yield decoder.decode(stream.read(int.from_bytes(size, "big")))
+
+
+def _raw(interaction: Interaction, event_id: str) -> RawEvent:
+    return RawEvent(
+        interaction.user_id,
+        interaction.item_id,
+        interaction.event_type,
+        event_id=event_id,
+        timestamp=interaction.timestamp,
+        session_id=interaction.session_id,
+    )

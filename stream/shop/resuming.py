@@ -1,0 +1,116 @@
+"""A replay that goes on where an earlier run of it stopped."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream.kafka import admin_client, client_options, producer, topic_partitions
+from stream.logs import Log
+from stream.settings import KafkaSettings, Settings
+from stream.shop.delivery import Delivery
+from stream.shop.log_file import Plan, Rejects, Status, read_log
+from stream.shop.progress import FOLDER, Progress, load, progress_file, save
+from stream.shop.replay import Replay
+from stream.wire.decoding import Decoder
+from stream.wire.topics import EVENTS, ITEMS, TopicsError
+
+SAVE_SECONDS = 1.0
+log = Log("alluvium.shop")
+
+
+async def replay(
+    plan: Plan,
+    settings: Settings,
+    *,
+    reading: str,
+    restart: bool = False,
+    rejects_file: Path | None = None,
+    folder: Path = FOLDER,
+    report: Callable[[Status], None] = lambda _status: None,
+) -> tuple[Status, Rejects]:
+    """Sends what no earlier run has sent. `reading` says how the file is read (data set or columns).
+
+    Progress is kept in `folder` by file, topic, cluster and `reading`; a topic that holds less than was once sent has
+    been made anew, and so the replay begins anew. Raises KafkaError, TopicsError, and ValueError for a changed file.
+    """
+    topic = settings.kafka.topic_prefix + EVENTS
+    begun = Progress(
+        file=str(plan.file.path.resolve()),
+        bytes=plan.file.bytes,
+        topic=topic,
+        cluster=await _cluster(settings.kafka),
+        reading=reading,
+    )
+    path = progress_file(begun, folder)
+    progress = begun if restart else load(path, begun)
+    if progress.acknowledged > await _records(settings.kafka, topic):
+        log.warning("the topic holds less than was sent, beginning anew", topic=topic, sent=progress.acknowledged)
+        progress = begun
+    if plan.shift_to_now and plan.speed is None and not progress.shift_ms:
+        progress.shift_ms = int(time.time() * 1000) - _newest(plan, settings)
+    rejects = Rejects(rejects_file or path.with_suffix(".rejects.jsonl"))
+    saver = _Saver(path, progress)
+    try:
+        async with producer(settings.kafka, max_batch_size=1 << 18, linger_ms=0) as client:
+            run = Replay(
+                plan,
+                settings,
+                rejects,
+                acknowledged=progress.acknowledged,
+                shift_ms=progress.shift_ms,
+                report=report,
+                save=saver.reached,
+            )
+            status = await run.run(Delivery(client, settings.kafka))
+        progress.complete = plan.limit is None
+    finally:
+        saver.save()
+        rejects.close()
+    return status, rejects
+
+
+class _Saver:
+    def __init__(self, path: Path, progress: Progress) -> None:
+        self._path, self._progress = path, progress
+        self._saved = time.monotonic()
+
+    def reached(self, position: int) -> None:
+        self._progress.acknowledged = position
+        if time.monotonic() - self._saved > SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        save(self._path, self._progress)
+        self._saved = time.monotonic()
+
+
+async def _cluster(kafka: KafkaSettings) -> str:
+    async with admin_client(kafka) as admin:
+        existing = set(await admin.list_topics())
+        for name in (EVENTS, ITEMS):
+            if kafka.topic_prefix + name not in existing:
+                raise TopicsError(f"topic {kafka.topic_prefix + name} is missing: run `alluvium topics`")
+        return str((await admin.describe_cluster()).get("cluster_id"))
+
+
+async def _records(kafka: KafkaSettings, topic: str) -> int:
+    consumer = AIOKafkaConsumer(**client_options(kafka))
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in await topic_partitions(consumer, topic)]
+        return sum((await consumer.end_offsets(partitions)).values())
+    finally:
+        await consumer.stop()
+
+
+def _newest(plan: Plan, settings: Settings) -> int:
+    nowhere = Rejects(Path(os.devnull))
+    events = read_log(plan, Decoder(settings.events), nowhere, Status(), int(time.time() * 1000))
+    newest = max((event.timestamp for event in events), default=0)
+    nowhere.close()
+    return newest

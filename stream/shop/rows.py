@@ -1,0 +1,153 @@
+"""Rows of a file as mappings from column to value: CSV, TSV and their kin, Parquet, JSON Lines, gzip or not."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+import msgspec
+import pyarrow.parquet
+
+DELIMITERS = ("\t", "::", ";", ",")  # the first that splits the first line wins; titles hold commas, hardly the others
+SNIFF_BYTES = 1 << 20
+Fields = Mapping[str, Any]
+
+
+class RowProblem(msgspec.Struct, frozen=True):
+    """Why a row cannot be an event: a stable reason to count by, and the particulars."""
+
+    reason: str
+    detail: str = ""
+
+
+MALFORMED = "malformed_row"
+NOT_JSON = "not_json"
+
+
+class RowFile:
+    """A file of rows. `first` is its first row as a list of strings, from which a layout may be recognised.
+
+    Raises FileNotFoundError, and ValueError for a file that cannot be what its name says.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kind = _kind(path)
+        self.bytes = path.stat().st_size
+        self.bytes_read = 0
+        self.first: list[str] = []
+        self._delimiter = ","
+        self._encoding = "utf-8-sig"
+        if self.kind == "text":
+            self._sniff()
+        elif self.kind == "parquet":
+            self.first = list(pyarrow.parquet.read_schema(path).names)
+        else:
+            with _opened(path) as (stream, _raw):
+                self.first = _json_names(stream.readline())
+
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Fields | RowProblem]]:
+        """Each row with its line number (Parquet: row number), both from 1 as an editor counts.
+
+        `columns` names the columns of a text file without a header; otherwise the first line does.
+        """
+        if self.kind == "parquet":
+            return self._parquet_rows()
+        return self._json_rows() if self.kind == "jsonl" else self._text_rows(columns)
+
+    def _sniff(self) -> None:
+        with _opened(self.path) as (stream, _raw):
+            start = stream.read(SNIFF_BYTES)
+        try:
+            start.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if error.start < len(start) - 4:  # not merely a character cut in two
+                self._encoding = "cp1252"
+        line = start.decode(self._encoding, "replace").partition("\n")[0]
+        self._delimiter = next((mark for mark in DELIMITERS if mark in line), ",")
+        self.first = next(self._records(io.StringIO(line)), [])
+
+    def _records(self, text: IO[str]) -> Any:  # noqa: ANN401  (csv's reader type is private)
+        if len(self._delimiter) == 1:
+            return csv.reader(text, delimiter=self._delimiter)
+        return csv.reader(
+            (line.replace(self._delimiter, "\t") for line in text), delimiter="\t", quoting=csv.QUOTE_NONE
+        )
+
+    def _text_rows(self, columns: Sequence[str] | None) -> Iterator[tuple[int, Fields | RowProblem]]:
+        with _opened(self.path) as (stream, raw):
+            text = io.TextIOWrapper(stream, self._encoding, errors="replace", newline="")
+            records = self._records(text)
+            names = list(columns) if columns is not None else [name.strip() for name in next(records, [])]
+            while True:
+                try:
+                    record = next(records)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    yield records.line_num, RowProblem(MALFORMED, str(error))
+                    continue
+                self.bytes_read = raw.tell()
+                if len(record) == len(names):
+                    yield records.line_num, dict(zip(names, record, strict=True))
+                elif record:
+                    yield records.line_num, RowProblem(MALFORMED, f"{len(record)} columns, not {len(names)}")
+
+    def _json_rows(self) -> Iterator[tuple[int, Fields | RowProblem]]:
+        decoder = msgspec.json.Decoder(dict[str, Any])
+        with _opened(self.path) as (stream, raw):
+            for number, line in enumerate(stream, 1):
+                self.bytes_read = raw.tell()
+                if not line.strip():
+                    continue
+                try:
+                    yield number, decoder.decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    yield number, RowProblem(NOT_JSON, str(error))
+
+    def _parquet_rows(self) -> Iterator[tuple[int, Fields | RowProblem]]:
+        with pyarrow.parquet.ParquetFile(self.path) as file:
+            total, number = max(1, file.metadata.num_rows), 0
+            for batch in file.iter_batches(batch_size=10_000):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+                self.bytes_read = self.bytes * number // total
+
+
+def looks_like_names(fields: Sequence[str]) -> bool:
+    """Whether a first row is a header: every field begins like a word."""
+    return all(re.match(r"\s*[A-Za-z_]", field) for field in fields)
+
+
+def _kind(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    last = suffixes[-1] if suffixes else ""
+    if last in (".parquet", ".pq"):
+        return "parquet"
+    return "jsonl" if last in (".jsonl", ".ndjson", ".json") else "text"
+
+
+def _json_names(line: bytes) -> list[str]:
+    try:
+        return list(msgspec.json.decode(line, type=dict[str, Any]))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    with path.open("rb") as raw:
+        if raw.read(2) == b"\x1f\x8b":
+            raw.seek(0)
+            with gzip.open(raw, "rb") as stream:
+                yield cast("IO[bytes]", stream), raw
+        else:
+            raw.seek(0)
+            yield raw, raw
