@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,26 @@ from stream.wire.event_types import DEFAULT_EVENT_TYPES, EventType, EventTypes
 
 DEFAULT_FILE = Path("alluvium.toml")
 ENVIRONMENT_PREFIX = "ALLUVIUM_"
+PORTS = (0, 65_535)
+RANGES: dict[str, tuple[float, float]] = {
+    "kafka.partitions": (1, 10_000),
+    "kafka.replication_factor": (1, 1_000),
+    "events.max_bytes": (64, 8 << 20),
+    "events.max_id_bytes": (1, 65_536),
+    "events.max_ahead_seconds": (0, math.inf),
+    "worker.http_port": PORTS,
+    "worker.session_timeout_seconds": (1, 1_800),  # what brokers grant: group.min/max.session.timeout.ms
+    "worker.startup_seconds": (1, math.inf),
+    "recommend.count": (1, 200),
+    "recommend.new_slots": (0, 200),
+    "trainer.refresh_seconds": (0.001, math.inf),
+    "trainer.http_port": PORTS,
+    "trainer.window_events": (1, math.inf),
+    "trainer.min_events": (1, math.inf),
+    "trainer.threads": (1, 4_096),
+    "artifacts.keep": (1, math.inf),
+    "broker.port": PORTS,
+}
 SECRETS = frozenset({"sasl_password", "ssl_key_password"})
 
 
@@ -108,6 +129,36 @@ class BrokerSettings(Section, frozen=True):
 class ModelSettings(Section, frozen=True):
     """What is learned and how."""
 
+    dimensions: int = 64  # of user and item vectors; a parent of another size is not a parent
+    heads: int = 2
+    length: int = 50  # the newest events of a history that the encoder looks at
+    inner: int = 128  # width of the encoder's feed-forward layer
+    dropout: float = 0.1
+    id_dropout: float = 0.1  # share of training in which an item with content is shown without its own embedding
+    token_buckets: int = 16_384  # that words of titles, categories and brands are hashed to
+    gate_halfway: float = 3.0  # events after which an item is half its own embedding, half its content
+    temperature: float = 0.07  # logits are cosine / temperature
+    negatives: int = 1_024  # shared by all targets of a batch
+    negatives_power: float = 0.5  # a negative is drawn as often as count ** power
+    batch_events: int = 1_024  # inputs of one training step, padding included
+    learning_rate: float = 0.003  # of the encoder
+    row_learning_rate: float = 0.05  # of item, token and price embeddings
+    first_epochs: int = 2  # over the window, when there is no parent
+    epochs: int = 1  # over the new events and their replay, at every later refresh
+    replay: float = 1.0  # old events learned again for each new one
+    replay_half_life: float = 0.25  # share of the window after which an old session is replayed half as often
+    most_of_one_user: int = (
+        1_000  # newest events of one user that are learned from; nobody makes the lists of all others
+    )
+    held_out: float = 0.1  # newest share of the new events that judges the refresh and is not trained on
+    held_out_most: int = 2_000  # queries for that
+    ranker_queries: int = 10_000  # new events that the ranker learns from, found by the parent's candidates
+    ranker_epochs: int = 2
+    ranker_learning_rate: float = 0.003
+    tolerance: float = 0.01  # Recall@20 and MRR@20 may be this much below the parent's, beside the sampling error
+    index_tolerance: float = 0.002  # Recall@20 that the index may cost against an exact search
+    flat_below: int = 5_000  # items; smaller catalogues are searched exactly
+
 
 class LogSettings(Section, frozen=True):
     """What the processes say on standard error."""
@@ -147,6 +198,8 @@ def read_settings(file: Path | None, environment: Mapping[str, str]) -> Settings
             values = tomllib.loads(file.read_text("utf-8"))
         except FileNotFoundError:
             raise SettingsError(f"settings file {file} does not exist") from None
+        except OSError as error:
+            raise SettingsError(f"settings file {file} cannot be read: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{file} is not valid TOML: {error}") from None
     _check_names(values, str(file))
@@ -163,6 +216,11 @@ def read_settings(file: Path | None, environment: Mapping[str, str]) -> Settings
 def section_types() -> dict[str, type[Section]]:
     """Each section's name and struct."""
     return {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+
+def setting_names() -> list[tuple[str, str]]:
+    """Section and key of every setting."""
+    return [(name, key) for name, section in section_types().items() for key in section.__struct_fields__]
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
@@ -195,27 +253,29 @@ def _check_names(values: Mapping[str, Any], source: str) -> None:
 def _merge_environment(values: dict[str, Any], environment: Mapping[str, str]) -> None:
     sections = section_types()
     for variable, text in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or "__" not in variable:
+        if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
-        section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        section, separator, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if not separator:
+            known = [f"{ENVIRONMENT_PREFIX}{name}__{key}".upper() for name, key in setting_names()]
+            raise SettingsError(f"environment variable {variable} is no setting{_nearest(variable, known)}")
         _check_names({section: {key: text}}, f"environment variable {variable}")
         kinds = {field.name: field.type for field in msgspec.structs.fields(sections[section])}
         listed = "tuple" in str(kinds[key])
-        values.setdefault(section, {})[key] = msgspec.json.decode(text) if listed else text
+        values.setdefault(section, {})[key] = _listed(variable, text) if listed else text
+
+
+def _listed(variable: str, text: str) -> Any:  # noqa: ANN401 - msgspec checks its type later
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise SettingsError(f"environment variable {variable} must be a JSON list: {error}") from None
 
 
 def _check_ranges(settings: Settings) -> None:
-    at_least_one = {
-        "kafka.partitions": settings.kafka.partitions,
-        "kafka.replication_factor": settings.kafka.replication_factor,
-        "recommend.count": settings.recommend.count,
-        "artifacts.keep": settings.artifacts.keep,
-        "trainer.window_events": settings.trainer.window_events,
-    }
-    for name, value in at_least_one.items():
-        if value < 1:
-            raise SettingsError(f"settings: {name} must be at least 1, is {value}")
-    if settings.recommend.count > 200:
-        raise SettingsError(f"settings: recommend.count must be at most 200, is {settings.recommend.count}")
-    if settings.trainer.refresh_seconds <= 0:
-        raise SettingsError("settings: trainer.refresh_seconds must be more than 0")
+    for name, (least, most) in RANGES.items():
+        section, _, key = name.partition(".")
+        value = getattr(getattr(settings, section), key)
+        if not least <= value <= most:
+            bounds = f"at least {least:g}" if most == math.inf else f"between {least:g} and {most:g}"
+            raise SettingsError(f"settings: {name} must be {bounds}, is {value:g}")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from stream.shop.broker import Broker, running_broker
+
+hypothesis.settings.register_profile("alluvium", deadline=None, print_blob=True)  # no test fails for being slow
+hypothesis.settings.load_profile("alluvium")
 
 
 @pytest.fixture(scope="session")

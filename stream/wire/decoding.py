@@ -110,8 +110,7 @@ class Decoder:
             value.decode()  # msgspec skips unknown fields without looking whether they are text
             return decoder.decode(value)
         except msgspec.ValidationError as error:
-            code = MISSING_FIELD if "missing required field" in str(error) else WRONG_TYPE
-            return Rejection(code, _short(str(error)))
+            return _why_invalid(value, str(error))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return Rejection(NOT_JSON, _short(str(error)))
         except RecursionError:
@@ -133,13 +132,15 @@ class Decoder:
 
     def _timestamp(self, given: str | float | None, record_timestamp: int) -> int | Rejection:
         moment = record_timestamp if given is None else to_milliseconds(given)
+        shown = "of a number beyond 64 bits" if isinstance(given, int) and given.bit_length() > 64 else str(given)[:80]
         if moment is None:
-            return Rejection(WRONG_TYPE, f"timestamp {str(given)[:80]!r} is neither ISO 8601 nor epoch milliseconds")
+            return Rejection(WRONG_TYPE, f"timestamp {shown!r} is neither ISO 8601 nor epoch milliseconds")
         latest = self._latest if record_timestamp < 0 else min(self._latest, record_timestamp + self._ahead)
         if not self._earliest <= moment <= latest:
             return Rejection(
                 TIMESTAMP_OUT_OF_RANGE,
-                f"timestamp {str(given)[:80]} is not between {self._settings.earliest} and a day after the record's",
+                f"timestamp {shown} is not between {self._settings.earliest} and {self._settings.latest}, or more than "
+                f"{self._settings.max_ahead_seconds:g} s after the record's own",
             )
         return moment
 
@@ -149,6 +150,19 @@ def _bound(name: str, text: str) -> int:
     if moment is None:
         raise ValueError(f"{name} = {text!r} is not an ISO 8601 time")
     return moment
+
+
+def _why_invalid(value: bytes, problem: str) -> Rejection:
+    try:
+        msgspec.json.decode(value)  # the typed decoder stopped at the first wrong type: what follows may be no JSON
+    except msgspec.ValidationError:
+        return Rejection(WRONG_TYPE, _short(problem))
+    except msgspec.DecodeError as error:
+        return Rejection(NOT_JSON, _short(str(error)))
+    except RecursionError:
+        return Rejection(WRONG_TYPE, "the message is nested too deeply")
+    code = MISSING_FIELD if problem.startswith("Object missing required field") else WRONG_TYPE
+    return Rejection(code, _short(problem))
 
 
 def _short(text: str) -> str:

@@ -7,11 +7,20 @@ from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+BASIC_DATE = len("20261123")
 
 
 def to_milliseconds(timestamp: str | float) -> int | None:
-    """Epoch milliseconds of an ISO 8601 text (UTC when it names no zone) or of a number; None when it is neither."""
+    """Epoch milliseconds of an ISO 8601 text (UTC when it names no zone) or of a number; None when it is neither.
+
+    >>> to_milliseconds("2026-11-23T16:04:00Z"), to_milliseconds(1_795_449_840_000.0), to_milliseconds("noon")
+    (1795449840000, 1795449840000, None)
+    """
+    if isinstance(timestamp, int):  # however large: the range is the caller's to judge
+        return timestamp
     if isinstance(timestamp, str):
+        if timestamp.isdigit() and len(timestamp) != BASIC_DATE:
+            return None  # `fromisoformat` takes any separator, a digit too
         try:
             moment = datetime.fromisoformat(timestamp)
         except ValueError:
@@ -24,4 +33,4 @@ def to_milliseconds(timestamp: str | float) -> int | None:
 def to_iso(milliseconds: int) -> str:
     """`2026-11-23T16:04:00.000Z` for epoch milliseconds between the years 1 and 9999."""
     moment = EPOCH + timedelta(milliseconds=milliseconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
