@@ -86,7 +86,8 @@ class WorkerSettings(Section, frozen=True):
     http_host: str = "127.0.0.1"
     http_port: int = 6066
     session_timeout_seconds: float = 10.0
-    startup_seconds: float = 120.0  # without assigned and recovered partitions by then, the process ends
+    startup_seconds: float = 120.0  # without assigned and recovered partitions for this long, the process ends
+    allow_other_faust: bool = False  # run with a release of Faust that the worker was not tested with
 
 
 class RecommendSettings(Section, frozen=True):

@@ -49,6 +49,11 @@ class Decoder:
         self._latest = _bound("events.latest", settings.latest)
         self._ahead = int(settings.max_ahead_seconds * 1000)
 
+    @property
+    def max_bytes(self) -> int:
+        """The largest message that is not rejected unread."""
+        return self._settings.max_bytes
+
     def event(self, value: bytes | None, record_timestamp: int) -> Event | Rejection:
         """The event in a record's value; `record_timestamp` is Kafka's, in epoch milliseconds (-1: none)."""
         raw = self._decode(self._event, value)
