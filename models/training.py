@@ -105,7 +105,11 @@ def fit(
                 group["lr"] = settings.learning_rate * schedule
             optimiser.step()
             items.step(settings.row_learning_rate * schedule)
-            total, weight, step = total + float((each * weights).detach().sum()), weight + float(weights.sum()), step + 1
+            total, weight, step = (
+                total + float((each * weights).detach().sum()),
+                weight + float(weights.sum()),
+                step + 1,
+            )
             progress(step / steps)
         losses.append(total / weight)
     torch.random.set_rng_state(generator_state)
