@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import signal
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from aiokafka.errors import KafkaError
@@ -19,12 +21,16 @@ from stream.shop.rows import RowFile
 from stream.wire.times import to_iso
 from stream.wire.topics import TopicsError
 
+if TYPE_CHECKING:
+    from stream.shop.simulator import Simulator
+
 COLUMNS = ("user", "item", "time", "type", "session", "price", "quantity", "currency", "title", "category", "brand")
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("replay")(replay)
+    app.command("simulate")(simulate)
 
 
 def replay(
@@ -84,6 +90,44 @@ def replay(
         print_json(result)
     else:
         _print_result(result, listed)
+
+
+def simulate(
+    context: typer.Context,
+    rate: Annotated[float, typer.Option(min=0.1, help="Events per second.")] = 100.0,
+    users: Annotated[int, typer.Option(min=10, help="Shoppers.")] = 2_000,
+    items: Annotated[int, typer.Option(min=200, help="Goods; a tenth of them arrives over time.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same shop.")] = 7,
+    duration: Annotated[float | None, typer.Option(min=0.1, help="Seconds; default: until Ctrl-C.")] = None,
+    new_items: Annotated[float, typer.Option(min=0, help="New items per minute.")] = 10.0,
+    json: JsonOption = False,
+) -> None:
+    """Run a simulated shop: events and items to Kafka, shoppers who react to the lists they receive."""
+    from stream.shop.simulator import Simulator  # noqa: PLC0415  (Kafka's client takes a while to load)
+    from stream.shop.world import World  # noqa: PLC0415
+
+    settings = load_settings(context)
+    world = World(seed, items, users)
+    shop = Simulator(settings.kafka, world, seed=seed, rate=rate, new_items_per_minute=new_items)
+    stderr.print(f"simulating {users:,} shoppers of {items:,} goods at {rate:g} events/s; Ctrl-C ends it")
+    try:
+        run(_simulate(shop, duration))
+    except TopicsError as error:
+        fail(str(error))
+    except (KafkaError, OSError) as error:
+        fail(f"Kafka at {settings.kafka.bootstrap_servers}: {error}")
+    counts = {"events": shop.events, "items": shop.items, "lists": shop.lists, "reactions": shop.reactions}
+    if json:
+        print_json(counts)
+    else:
+        stdout.print(", ".join(f"{count:,} {name}" for name, count in counts.items()))
+
+
+async def _simulate(shop: Simulator, duration: float | None) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await shop.run(stop, duration)
 
 
 def _existing(file: Path) -> RowFile:

@@ -11,9 +11,11 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from stream.kafka import admin_client
 from stream.settings import KafkaSettings
 from stream.wire.messages import Scalar
 from stream.wire.partitioner import PARTITIONERS, murmur2_partition
+from stream.wire.topics import EVENTS, ITEMS, RECOMMENDATIONS, TopicsError
 
 REMEMBERED_KEYS = 1 << 20  # murmur2 in Python costs more than all else about a message; 2^20 keys take about 150 MB
 
@@ -40,6 +42,16 @@ class OutgoingEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     currency: str | None = None
     recommendation_id: str | None = None
     context: dict[str, Scalar] | None = None
+
+
+async def cluster_with_topics(kafka: KafkaSettings) -> str:
+    """The cluster's id, once it is sure that the shop's topics are there. Raises TopicsError, KafkaError."""
+    async with admin_client(kafka) as admin:
+        existing = set(await admin.list_topics())
+        for name in (EVENTS, ITEMS, RECOMMENDATIONS):
+            if kafka.topic_prefix + name not in existing:
+                raise TopicsError(f"topic {kafka.topic_prefix + name} is missing: run `alluvium topics`")
+        return str((await admin.describe_cluster()).get("cluster_id"))
 
 
 class Delivery:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.kafka import admin_client, client_options, producer, topic_partitions
+from stream.kafka import client_options, producer, topic_partitions
 from stream.logs import Log
 from stream.settings import KafkaSettings, Settings
-from stream.shop.delivery import Delivery
+from stream.shop.delivery import Delivery, cluster_with_topics
 from stream.shop.log_file import Plan, Rejects, Status, read_log
 from stream.shop.progress import FOLDER, Progress, load, progress_file, save
 from stream.shop.replay import Replay
 from stream.wire.decoding import Decoder
-from stream.wire.topics import EVENTS, ITEMS, TopicsError
+from stream.wire.topics import EVENTS
 
 SAVE_SECONDS = 1.0
 log = Log("alluvium.shop")
@@ -43,7 +43,7 @@ async def replay(
         file=str(plan.file.path.resolve()),
         bytes=plan.file.bytes,
         topic=topic,
-        cluster=await _cluster(settings.kafka),
+        cluster=await cluster_with_topics(settings.kafka),
         reading=reading,
     )
     path = progress_file(begun, folder)
@@ -87,15 +87,6 @@ class _Saver:
     def save(self) -> None:
         save(self._path, self._progress)
         self._saved = time.monotonic()
-
-
-async def _cluster(kafka: KafkaSettings) -> str:
-    async with admin_client(kafka) as admin:
-        existing = set(await admin.list_topics())
-        for name in (EVENTS, ITEMS):
-            if kafka.topic_prefix + name not in existing:
-                raise TopicsError(f"topic {kafka.topic_prefix + name} is missing: run `alluvium topics`")
-        return str((await admin.describe_cluster()).get("cluster_id"))
 
 
 async def _records(kafka: KafkaSettings, topic: str) -> int:
