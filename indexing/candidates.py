@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing import union as kernel
+from indexing.arrays import frozen
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s
 
 FEATURES: tuple[str, ...] = (
@@ -73,6 +74,12 @@ class ItemFacts:
     counts: Floats
     first_seen: Int64s
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vectors", frozen(self.vectors, np.float32))
+        object.__setattr__(self, "popularity", frozen(self.popularity, np.float32))
+        object.__setattr__(self, "counts", frozen(self.counts, np.float32))
+        object.__setattr__(self, "first_seen", frozen(self.first_seen, np.int64))
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -125,7 +132,7 @@ def union(
         (covisitation.rows, covisitation.scores),
         (ann.rows, ann.scores),
         (new.rows, new.scores),
-        trending,
+        np.array(trending, np.int32),
         RECENTS,
         available,
         (facts.vectors, facts.popularity, facts.counts, facts.first_seen),

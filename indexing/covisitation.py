@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexing import kernels
+from indexing.arrays import frozen
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s, Interactions, session_lists
 
 WINDOW = 8  # places before and after
@@ -43,6 +44,10 @@ class Covisitation:
     starts: Int64s
     rows: Int32s
     scores: Floats
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("starts", np.int64), ("rows", np.int32), ("scores", np.float32)):
+            object.__setattr__(self, name, frozen(getattr(self, name), dtype))
 
     @classmethod
     def build(cls, interactions: Interactions, item_count: int, *, most: int = 100) -> Covisitation:

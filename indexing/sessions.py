@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexing import kernels
+from indexing.arrays import frozen
 from indexing.covisitation import distance_weights, session_recency, table_size
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s, Interactions, session_lists
 
@@ -21,6 +22,15 @@ WINDOW = 5
 FORWARD, BACKWARD, FADE = 1.0, 0.6, 0.8
 HALF_LIFE_MS = 3 * 86_400_000
 LAST_WEIGHTS = (1.0, 0.6, 0.36, 0.216)  # of the user's last different items, newest first
+_DTYPES = {
+    "session_starts": np.int64,
+    "session_items": np.int32,
+    "session_weights": np.float32,
+    "item_starts": np.int64,
+    "item_sessions": np.int32,
+    "item_positions": np.uint8,
+    "damping": np.float32,
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,10 @@ class SessionNeighbours:
     item_sessions: Int32s
     item_positions: np.ndarray
     damping: Floats
+
+    def __post_init__(self) -> None:
+        for name, dtype in _DTYPES.items():
+            object.__setattr__(self, name, frozen(getattr(self, name), dtype))
 
     @classmethod
     def build(

@@ -10,6 +10,7 @@ from numba import njit
 from indexing.kernels import EMPTY, _dot, _slot
 
 SESSIONS, COVISITATION, ANN, RECENT, TRENDING, NEW = 1, 2, 4, 8, 16, 32  # bits of `sources`
+BITS = (SESSIONS, COVISITATION, ANN, NEW, RECENT, TRENDING)  # in the order of joining
 POSITIVE, PURCHASE, NEGATIVE = 0, 1, 2  # kinds of event types
 SESSION_GAP_MS = 1_800_000
 HOUR_MS, DAY_MS = 3_600_000.0, 86_400_000.0
@@ -19,6 +20,7 @@ HOUR_MS, DAY_MS = 3_600_000.0, 86_400_000.0
  SIMILARITY_LAST, POPULARITY_HOUR, POPULARITY_DAY, POPULARITY_WEEK, COUNT, IS_LAST, IN_SESSION, TIMES_IN_HISTORY,
  HISTORY_RECENCY, HOURS_SINCE, PURCHASED, REJECTED, AGE, COLD, HISTORY_LENGTH, SESSION_LENGTH,) = range(24)
 # fmt: on
+SCORES = (SESSIONS_SCORE, COVISITATION_SCORE, ANN_SCORE, -1, -1, -1)
 
 
 @njit(cache=True, nogil=True)
@@ -149,43 +151,32 @@ def join(
     while table_size < 2 * rows.size // max(history_starts.size - 1, 1):
         table_size *= 2
     keys, places = np.full(table_size, EMPTY, np.int64), np.zeros(table_size, np.int64)
-    used, recent, nothing = np.zeros(table_size, np.int64), np.zeros(recents, np.int64), np.zeros(1, np.float32)
-    end = 0
+    used, recent, nothing = np.zeros(table_size, np.int64), np.zeros(recents, np.int32), np.zeros(1, np.float32)
+    end = np.int64(0)
     for user in range(history_starts.size - 1):
         start = end
         first, last = history_starts[user], history_starts[user + 1]
-        for bit, feature, found in (
-            (SESSIONS, SESSIONS_SCORE, sessions),
-            (COVISITATION, COVISITATION_SCORE, covisitation),
-            (ANN, ANN_SCORE, ann),
-            (NEW, -1, new),
-        ):
-            end = _join_list(
-                found[0][user],
-                found[1][user],
-                bit,
-                feature,
-                available,
-                keys,
-                places,
-                used,
-                start,
-                end,
-                rows,
-                sources,
-                features,
-            )
         size = _recent_items(history_rows[first:last], types[first:last], kinds, recent)
-        end = _join_list(
-            recent[:size], nothing, RECENT, -1, available, keys, places, used, start, end, rows, sources, features
-        )
-        end = _join_list(
-            trending, nothing, TRENDING, -1, available, keys, places, used, start, end, rows, sources, features
-        )
+        for source in range(len(BITS)):
+            listed, scores = sessions[0][user], sessions[1][user]
+            if source == 1:
+                listed, scores = covisitation[0][user], covisitation[1][user]
+            elif source == 2:
+                listed, scores = ann[0][user], ann[1][user]
+            elif source == 3:
+                listed, scores = new[0][user], nothing
+            elif source == 4:
+                listed, scores = recent[:size], nothing
+            elif source == 5:
+                listed, scores = trending, nothing
+            bit, feature = BITS[source], SCORES[source]
+            end = _join_list(
+                listed, scores, bit, feature, available, keys, places, used, start, end, rows, sources, features
+            )
         length = _describe_history(
             history_rows[first:last], types[first:last], times[first:last], now[user], kinds, keys, places, features
         )
-        last_row = history_rows[last - 1] if last > first else np.int32(EMPTY)
+        last_row = np.int64(history_rows[last - 1]) if last > first else np.int64(EMPTY)
         _describe_items(
             start, end, rows, features, users[user], last_row, now[user], vectors, popularity, counts, first_seen
         )

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing import kernels
+from indexing.arrays import frozen
 from indexing.histories import Floats, Int32s
 
 FLAT_BELOW = 5_000  # items; up to here an exact scan costs less than it saves
@@ -113,5 +114,5 @@ def nearest_new(
     """
     rows = np.full((len(users), k), -1, np.int32)
     scores = np.zeros((len(users), k), np.float32)
-    kernels.nearest(users, vectors, first, available, rows, scores)
+    kernels.nearest(users, frozen(vectors, np.float32), first, available, rows, scores)
     return rows, scores

@@ -1,0 +1,138 @@
+"""A list in the making, and how to fill it without candidates: exact search, neighbours of an item, popularity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from indexing.histories import Floats, Int64s
+from indexing.union import ANN, COVISITATION, NEW, TRENDING
+from indexing.vectors import nearest_new
+from stream.knowledge.popularity import LivePopularity
+from stream.knowledge.served import Bools, ServedItems
+from stream.knowledge.snapshot import PER_SOURCE, Fresh, Ranking, Snapshot
+
+
+@dataclass
+class Places:
+    """Rows, best first, their scores and their sources as bits."""
+
+    rows: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    bits: list[int] = field(default_factory=list)
+
+    def extend(self, rows: Sequence[int], scores: Sequence[float], bits: Sequence[int]) -> None:
+        """Adds places at the end."""
+        self.rows.extend(rows)
+        self.scores.extend(scores)
+        self.bits.extend(bits)
+
+
+def ranked_places(ranking: Ranking) -> list[Places]:
+    """One list for each user of a ranking."""
+    if len(ranking.candidates.rows) == 0:
+        return [Places() for _ in ranking.positions]
+    positions = ranking.positions
+    lengths = (positions >= 0).sum(axis=1).tolist()
+    columns = (ranking.candidates.rows, ranking.scores, ranking.candidates.sources)
+    rows, scores, bits = (column[positions].tolist() for column in columns)
+    return [Places(rows[at][:size], scores[at][:size], bits[at][:size]) for at, size in enumerate(lengths)]
+
+
+def fill(places: Places, count: int, vector: Floats, snapshot: Snapshot, vectors: Floats, allowed: Bools) -> None:
+    """Fills a list up to `count` by exact search: the rows nearest to `vector` (D,), equal ones by popularity, then by
+    row.
+
+    `vectors` (N + E, D), `allowed` (N + E,) rows that the list may hold. Scores go on below the lowest of the list.
+    """
+    missing = count - len(places.rows)
+    if missing <= 0:
+        return
+    left = allowed.copy()
+    left[places.rows] = False
+    rows = np.flatnonzero(left)
+    if len(rows) == 0:
+        return
+    few = 4 * len(rows) < len(vectors)  # gathering a few vectors beats passing over all
+    near = vectors[rows] @ vector if few else (vectors @ vector)[rows]
+    if len(rows) > missing:
+        least = np.partition(near, len(rows) - missing)[len(rows) - missing]
+        rows, near = rows[near >= least], near[near >= least]
+    counts = np.zeros(len(rows), np.float32)
+    known = rows < len(snapshot)
+    counts[known] = snapshot.trending.counts[rows[known], 1]
+    best = np.lexsort((rows, -counts, -near))[:missing]
+    lowest = places.scores[-1] if places.scores else 1.0
+    chosen = rows[best].tolist()
+    scores = lowest - 1.0 + np.minimum(near[best], 1.0)
+    places.extend(chosen, scores.tolist(), [ANN if row < len(snapshot) else ANN | NEW for row in chosen])
+
+
+def neighbours(snapshot: Snapshot, row: int, fresh: Fresh, count: int, allowed: Bools) -> Places:
+    """Items that go with one: the mean of the share of its best co-visitation score and of the vectors' cosine."""
+    scores: dict[int, float] = {}
+    bits: dict[int, int] = {}
+    if row < len(snapshot):
+        rows, together = snapshot.covisitation.neighbours(row)
+        for other, score in zip(rows.tolist(), together.tolist(), strict=True):
+            scores[other], bits[other] = 0.5 * score / float(together[0]), COVISITATION
+    vector = np.ascontiguousarray(fresh.vectors[row : row + 1])
+    width = max(PER_SOURCE, 2 * count)
+    found = [(snapshot.vectors.search(vector, width), ANN)]
+    if len(fresh.vectors) > len(snapshot):
+        found.append((nearest_new(vector, fresh.vectors, len(snapshot), fresh.available, width), ANN | NEW))
+    for (near_rows, cosines), source in found:
+        for other, cosine in zip(near_rows[0].tolist(), cosines[0].tolist(), strict=True):
+            if other >= 0 and cosine > 0.0:
+                scores[other] = scores.get(other, 0.0) + 0.5 * cosine
+                bits[other] = bits.get(other, 0) | source
+    order = sorted((-score, other) for other, score in scores.items() if other != row and allowed[other])[:count]
+    best = [other for _, other in order]
+    return Places(best, [-score for score, _ in order], [bits[other] for other in best])
+
+
+class Popular:
+    """All rows by popularity: the snapshot's trending items, or what was observed; then the others by id."""
+
+    def __init__(self, snapshot: Snapshot | None, items: ServedItems, live: LivePopularity) -> None:
+        self._snapshot, self._items, self._live = snapshot, items, live
+        self._most: list[str] | None = None
+        self._most_rows: Int64s = np.zeros(0, np.int64)
+        self._others: Int64s = np.zeros(0, np.int64)
+
+    def best(self, count: int, allowed: Bools) -> Places:
+        """The most popular rows of those allowed (N + E,)."""
+        places = Places()
+        for rows, bits in ((self._popular(), TRENDING), (self._rest(), NEW)):
+            missing = count - len(places.rows)
+            if missing <= 0:
+                break
+            chosen = rows[: 4 * missing][allowed[rows[: 4 * missing]]]
+            if len(chosen) < missing:
+                chosen = rows[allowed[rows]]
+            fitting = [row for row in chosen[: missing + len(places.rows)].tolist() if row not in places.rows][:missing]
+            places.extend(fitting, self._scores(fitting), [bits] * len(fitting))
+        return places
+
+    def _popular(self) -> Int64s:
+        if self._snapshot is not None:
+            return np.asarray(self._snapshot.trending.order, np.int64)
+        most = self._live.most()
+        if self._most is not most:
+            self._most = most
+            self._most_rows = np.fromiter(map(self._items.row, most), np.int64, len(most))
+        return self._most_rows
+
+    def _rest(self) -> Int64s:
+        newer, first = self._items.newer, len(self._items.vocabulary)
+        if len(self._others) != len(newer):
+            self._others = first + np.array(sorted(range(len(newer)), key=newer.__getitem__), np.int64)
+        return self._others
+
+    def _scores(self, rows: list[int]) -> list[float]:
+        if self._snapshot is None:
+            return [float(self._live.count(item_id)) for item_id in self._items.names(rows)]
+        counts = self._snapshot.popularity
+        return [float(counts[row, 1]) if row < len(counts) else 0.0 for row in rows]

@@ -1,0 +1,43 @@
+"""What is popular while nothing has been learned yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+
+class LivePopularity:
+    """Counts of the events that one worker has seen, used only before the first artifact."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._ranking: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def observe(self, item_ids: Iterable[str]) -> None:
+        """Counts one event for each id."""
+        for item_id in item_ids:
+            self._counts[item_id] = self._counts.get(item_id, 0) + 1
+        self._ranking = None
+
+    def count(self, item_id: str) -> int:
+        """Events of an item so far."""
+        return self._counts.get(item_id, 0)
+
+    def since(self, seen: int) -> Iterator[str]:
+        """The ids that were first observed after `seen` others."""
+        return islice(self._counts, seen, None)
+
+    def most(self, count: int | None = None) -> list[str]:
+        """The ids with the most events (all of them for None), equal ones in the order of their ids.
+
+        >>> popularity = LivePopularity()
+        >>> popularity.observe(["b", "c", "a", "c"])
+        >>> popularity.most(2)
+        ['c', 'a']
+        """
+        if self._ranking is None:
+            self._ranking = sorted(self._counts, key=lambda item_id: (-self._counts[item_id], item_id))
+        return self._ranking[:count]

@@ -1,0 +1,84 @@
+"""The rows that lists are made from: a snapshot's own and, behind them, those of newer items; and which may be listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from models.features import EMPTY, ItemContent
+from models.vocabulary import UNKNOWN, Vocabulary
+from stream.knowledge.catalogue import Catalogue, Column, asks_for_attributes
+from stream.wire.messages import Filters, Item
+
+Bools = npt.NDArray[np.bool_]
+
+
+class ServedItems:
+    """Item ids, rows and masks over a vocabulary of N items and E newer ones (rows N..N+E-1)."""
+
+    def __init__(self, vocabulary: Vocabulary, catalogue: Catalogue) -> None:
+        self.vocabulary = vocabulary
+        self.catalogue = catalogue
+        self.newer: list[str] = []
+        self._newer_rows: dict[str, int] = {}
+        numbers = np.fromiter(map(catalogue.number, vocabulary.ids), np.int32, len(vocabulary))
+        self._numbers = Column(np.int32, numbers)
+        self._available = Column(np.bool_, np.append(catalogue.matching(Filters()), True)[numbers])
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def available(self) -> Bools:
+        """Which rows may be listed at all, (N + E,); not to be kept."""
+        return self._available.values
+
+    def row(self, item_id: str) -> int:
+        """The row of an item, -1 when it has none."""
+        row = self.vocabulary.rows.get(item_id, UNKNOWN)
+        return self._newer_rows.get(item_id, UNKNOWN) if row < 0 else row
+
+    def newer_row(self, item_id: str) -> int:
+        """The row of an item newer than the vocabulary, -1 when there is none."""
+        return self._newer_rows.get(item_id, UNKNOWN)
+
+    def names(self, rows: Iterable[int]) -> list[str]:
+        """The ids of rows."""
+        known, count = self.vocabulary.ids, len(self.vocabulary)
+        return [known[row] if row < count else self.newer[row - count] for row in rows]
+
+    def refresh(self, item_id: str) -> int:
+        """Takes over what the catalogue now says of an item, giving it a row where it has none; returns the row."""
+        row, number = self.row(item_id), self.catalogue.number(item_id)
+        if row < 0:
+            row = len(self)
+            self._newer_rows[item_id] = row
+            self.newer.append(item_id)
+            self._numbers.append(number)
+            self._available.append(False)
+        self._numbers[row] = number
+        self._available[row] = number < 0 or self.catalogue.available(number)
+        return row
+
+    def content(self, item_id: str) -> ItemContent:
+        """What the item tower may know of an item."""
+        item = self.catalogue.get(item_id)
+        return EMPTY if item is None else content_of(item)
+
+    def allowed(self, filters: Filters, excluded: Iterable[str]) -> Bools:
+        """Which rows a list may hold, (N + E,), a new array."""
+        mask = self._matching(filters) if asks_for_attributes(filters) else self.available.copy()
+        mask[[row for row in map(self.row, excluded) if row >= 0]] = False
+        return mask
+
+    def _matching(self, filters: Filters) -> Bools:
+        """Items that only events have named have no attributes: number -1 finds the False at the end."""
+        matching: Bools = np.append(self.catalogue.matching(filters), False)[self._numbers.values]
+        return matching
+
+
+def content_of(item: Item) -> ItemContent:
+    """What the item tower reads of an item."""
+    return ItemContent(item.title, item.category_path(), item.brand, item.price)

@@ -1,0 +1,238 @@
+"""What a worker answers from: one snapshot, the catalogue's masks over its rows, and the items newer than it.
+
+A list is a pure function of the snapshot, the catalogue and the query; before the first artifact also of what was
+observed. No clock is read: the time of a query is that of the event that asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import msgspec
+import numpy as np
+
+from indexing.candidates import SOURCES
+from indexing.histories import HistoryBatch
+from indexing.vectors import nearest_new, one_thread
+from models.vocabulary import Vocabulary
+from stream.knowledge.catalogue import Catalogue
+from stream.knowledge.explaining import because
+from stream.knowledge.fresh import FreshVectors
+from stream.knowledge.places import Places, Popular, fill, neighbours, ranked_places
+from stream.knowledge.popularity import LivePopularity
+from stream.knowledge.served import Bools, ServedItems
+from stream.knowledge.snapshot import LONGEST_HISTORY, Fresh, Snapshot
+from stream.wire.messages import NO_FILTERS, Filters
+
+__all__ = ["LivePopularity", "Query", "RankedList", "Serving"]
+
+SLICE = 256  # lists made at once: more make no list cheaper and hold more memory
+DISLIKE = "dislike"
+NAMES_OF_BITS = [[name for bit, name in enumerate(SOURCES) if bits >> bit & 1] for bits in range(1 << len(SOURCES))]
+
+
+class Query(msgspec.Struct, frozen=True):
+    """One list to make: a history, oldest first, asked at `now` (epoch milliseconds of the event that asks)."""
+
+    items: Sequence[str]
+    types: Sequence[str]
+    times: Sequence[int]
+    now: int
+    count: int = 20
+    filters: Filters = NO_FILTERS
+    purchased: Sequence[str] = ()
+    explain: bool = False
+
+
+class RankedList(msgspec.Struct, frozen=True):
+    """A list, best first, as columns. `because` holds empty lists unless asked for; `fallback` as in the message."""
+
+    item_ids: list[str]
+    scores: list[float]
+    sources: list[list[str]]
+    because: list[list[str]]
+    propensities: list[float]
+    fallback: str | None
+
+
+class Serving:
+    """Makes lists; held by one reference and replaced as a whole when another snapshot comes.
+
+    It may be made in a thread while the catalogue goes on: `item_changed` must then be called, before the first list,
+    for the items that changed meanwhile. Everything else is called by one thread at a time.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot | None, catalogue: Catalogue, popularity: LivePopularity, *, new_slots: int = 1
+    ) -> None:
+        self.snapshot = snapshot
+        self.catalogue = catalogue
+        self.popularity = popularity
+        self.new_slots = new_slots
+        self.items = ServedItems(Vocabulary(()) if snapshot is None else snapshot.vocabulary, catalogue)
+        self._vectors = None if snapshot is None else FreshVectors(snapshot)
+        self._popular = Popular(snapshot, self.items, popularity)
+        self._observed = 0
+        self._not_encoded: dict[str, int] = {}
+        for item_id in catalogue.ids():
+            if item_id not in self.items.vocabulary:
+                self.item_changed(item_id)
+
+    @property
+    def catalogue_position(self) -> tuple[tuple[int, int], ...]:
+        """How much of `items` has been taken in: (partition, next offset), sorted."""
+        return tuple(sorted(self.catalogue.position.items()))
+
+    @property
+    def cold_items(self) -> int:
+        """The number of items newer than the snapshot (all of them when there is none)."""
+        return len(self.items.newer)
+
+    def item_changed(self, item_id: str) -> None:
+        """Takes over what the catalogue now says of an item: it counts from the next list on."""
+        row = self.items.refresh(item_id)
+        if row >= len(self.items.vocabulary):
+            self._not_encoded[item_id] = row
+
+    def recommend(self, queries: Sequence[Query]) -> list[RankedList]:
+        """One list for each query, full as long as enough available items pass its filters."""
+        self._settle()
+        if self.snapshot is None:
+            return [self._popular_list(query, "no_artifact") for query in queries]
+        slices = [queries[start : start + SLICE] for start in range(0, len(queries), SLICE)]
+        return [ranked for part in slices for ranked in self._recommend(self.snapshot, part)]
+
+    def similar(
+        self, item_id: str, count: int = 20, filters: Filters = NO_FILTERS, purchased: Sequence[str] = ()
+    ) -> RankedList:
+        """Items that go with one item, visited together or alike in their vectors; never the item itself."""
+        self._settle()
+        row = self.items.row(item_id)
+        query = Query((), (), (), 0, count, filters, purchased)
+        allowed = self._allowed(query, item_id)
+        if self.snapshot is None or row < 0:
+            return self._popular_list(query, "no_artifact" if self.snapshot is None else "popular", allowed)
+        fresh = self._fresh()
+        places = neighbours(self.snapshot, row, fresh, count, allowed)
+        fill(places, count, fresh.vectors[row], snapshot=self.snapshot, vectors=fresh.vectors, allowed=allowed)
+        return self._as_list(places, None, [row] * len(places.rows))
+
+    def popular(self, count: int) -> list[str]:
+        """The list for everybody of whom nothing is known; also what personal lists are measured against."""
+        self._settle()
+        return self.items.names(self._popular.best(count, self.items.available).rows)
+
+    def warm_up(self) -> None:
+        """Compiles and touches all that lists need, so that the first one is as fast as the others."""
+        one_thread()
+        if self.snapshot is None or len(self.snapshot) == 0:
+            return
+        known = self.snapshot.vocabulary.ids[:3]
+        kinds = [self.snapshot.event_types[0]] * len(known)
+        query = Query(known, kinds, [0] * len(known), 0, explain=True)
+        self.recommend([query, msgspec.structs.replace(query, filters=Filters(exclude_items=known))])
+        self.similar(known[0])
+        vectors = self.snapshot.item_vectors
+        nearest_new(vectors[:1], vectors, len(vectors) - 1, np.ones(len(vectors), np.bool_), 1)
+
+    def _settle(self) -> None:
+        """Gives rows to what was only ever observed, and vectors to what is newer than the snapshot."""
+        if self.snapshot is None and len(self.popularity) > self._observed:
+            for item_id in self.popularity.since(self._observed):
+                if self.items.row(item_id) < 0:
+                    self.items.refresh(item_id)
+            self._observed = len(self.popularity)
+        if self._not_encoded and self._vectors is not None:
+            rows = np.fromiter(self._not_encoded.values(), np.int64, len(self._not_encoded))
+            self._vectors.encode(rows, [self.items.content(name) for name in self._not_encoded], len(self.items))
+        self._not_encoded.clear()
+
+    def _fresh(self) -> Fresh:
+        assert self._vectors is not None
+        return self._vectors.fresh(self.items.available)
+
+    def _recommend(self, snapshot: Snapshot, queries: Sequence[Query]) -> list[RankedList]:
+        """Personal lists where anything of the history is known, popular ones elsewhere."""
+        batch = self._histories(snapshot, queries)
+        known = batch.known()
+        users = np.flatnonzero(known)
+        if len(users) == len(queries):
+            return self._personal(snapshot, queries, batch)
+        asked = [queries[user] for user in users.tolist()]
+        personal = iter(self._personal(snapshot, asked, batch.take(users)))
+        return [
+            next(personal)
+            if known[user]
+            else self._popular_list(query, "popular" if len(query.items) else "unknown_user")
+            for user, query in enumerate(queries)
+        ]
+
+    def _histories(self, snapshot: Snapshot, queries: Sequence[Query]) -> HistoryBatch:
+        """Histories in which items newer than the snapshot have their rows, too."""
+        batch = snapshot.histories(queries)
+        unknown = np.flatnonzero(batch.rows < 0)
+        if len(unknown) and self.items.newer:
+            names = list(chain.from_iterable(query.items[-LONGEST_HISTORY:] for query in queries))
+            batch.rows[unknown] = [self.items.newer_row(names[at]) for at in unknown.tolist()]
+        return batch
+
+    def _personal(self, snapshot: Snapshot, queries: Sequence[Query], batch: HistoryBatch) -> list[RankedList]:
+        """1. what each list may hold, 2. ranked candidates, 3. exact search where these are too few, 4. reasons."""
+        fresh = self._fresh()
+        masks = [self._mask(query) for query in queries]
+        slots = self.new_slots if self.items.newer else 0
+        ranking = snapshot.rank(batch, masks, [query.count for query in queries], fresh=fresh, new_slots=slots)
+        lists = ranked_places(ranking)
+        for user, (query, places) in enumerate(zip(queries, lists, strict=True)):
+            if len(places.rows) < query.count:
+                self._complete(snapshot, places, query, batch.take(np.array([user])))
+        origins: list[list[int] | None] = [None] * len(queries)
+        for user, (query, places) in enumerate(zip(queries, lists, strict=True)):
+            if query.explain:
+                history = batch.rows[batch.starts[user] : batch.starts[user + 1]]
+                origins[user] = because(snapshot, fresh.vectors, history, places.rows, places.bits)
+        return [self._as_list(places, None, reasons) for places, reasons in zip(lists, origins, strict=True)]
+
+    def _complete(self, snapshot: Snapshot, places: Places, query: Query, history: HistoryBatch) -> None:
+        """Fills a list by exact search, with what the user dislikes only when nothing else is left."""
+        fresh, liked = self._fresh(), self._mask(query)
+        vector = fresh.encoder.encode(history.rows, history.types, history.times, history.starts, history.now)[0]
+        for allowed in (fresh.available if liked is None else liked, self._allowed(query)):
+            if len(places.rows) < query.count:
+                fill(places, query.count, vector, snapshot=snapshot, vectors=fresh.vectors, allowed=allowed)
+
+    def _mask(self, query: Query) -> Bools | None:
+        """Which rows a list may hold, without those the user disliked last; None for all that are available."""
+        disliked: list[int] = []
+        if DISLIKE in query.types:
+            latest = dict(zip(query.items, query.types, strict=True))
+            disliked = [self.items.row(item_id) for item_id, kind in latest.items() if kind == DISLIKE]
+        if query.filters is NO_FILTERS and not disliked:
+            return None
+        mask = self._allowed(query)
+        mask[[row for row in disliked if row >= 0]] = False
+        return mask
+
+    def _allowed(self, query: Query, *excluded: str) -> Bools:
+        """Which rows a list may hold by the query's filters, (N + E,)."""
+        filters = query.filters
+        names = [*filters.exclude_items, *excluded]
+        if filters.exclude_seen:
+            names += query.items
+        if filters.exclude_seen or filters.exclude_purchased:
+            names += query.purchased
+        return self.items.allowed(filters, names)
+
+    def _popular_list(self, query: Query, fallback: str, allowed: Bools | None = None) -> RankedList:
+        mask = self._allowed(query) if allowed is None else allowed
+        return self._as_list(self._popular.best(query.count, mask), fallback, None)
+
+    def _as_list(self, places: Places, fallback: str | None, origins: Sequence[int] | None) -> RankedList:
+        """The list by ids; `origins` are rows of the history, -1 for none."""
+        reasons: list[list[str]] = [[]] * len(places.rows)
+        if origins is not None:
+            reasons = [self.items.names([row] if row >= 0 else []) for row in origins]
+        names = [NAMES_OF_BITS[bits] for bits in places.bits]
+        certain = [1.0] * len(places.rows)  # nothing is drawn by lot yet
+        return RankedList(self.items.names(places.rows), places.scores, names, reasons, certain, fallback)
