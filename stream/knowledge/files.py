@@ -187,18 +187,13 @@ def _items_table(snapshot: Snapshot, catalogue: Catalogue) -> pa.Table:
         "row": np.arange(len(ids), dtype=np.int32),
         "item_id": ids,
         "count": np.asarray(snapshot.counts, np.float32),
-        "title": [_text(item.title) for item in known],
-        "category": [[_text(part) for part in item.category_path()] for item in known],
-        "brand": [_text(item.brand) for item in known],
+        "title": [item.title for item in known],
+        "category": [list(item.category_path()) for item in known],
+        "brand": [item.brand for item in known],
         "price": [item.price for item in known],
         "available": [item.available for item in known],
     }
     return pa.table(columns, schema=ITEMS_SCHEMA)
-
-
-def _text(text: str | None) -> str | None:
-    """Text that can be written as UTF-8: JSON allows half a surrogate pair."""
-    return None if text is None else text.encode(errors="replace").decode()
 
 
 def _save(arrays: Mapping[str, np.ndarray], path: Path) -> None:

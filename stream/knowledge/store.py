@@ -1,7 +1,8 @@
 """Where artifacts settle: immutable directories `<url>/<id>/` on a local path or any fsspec file system.
 
 Locally an artifact appears by one rename after everything is on disk. A remote one is uploaded with its manifest last,
-and an artifact without a manifest does not exist. Remote artifacts are used through copies in a local cache, hashed each time.
+and an artifact without a manifest does not exist. Remote artifacts are used through copies in a local cache, hashed
+each time.
 """
 
 from __future__ import annotations
@@ -72,6 +73,10 @@ class ArtifactStore:
         if not artifacts:
             raise ArtifactError(f"there is no artifact in {self.url}: run `alluvium trainer`")
         return artifacts[0]
+
+    def place(self, artifact: str) -> str:
+        """The URL of one artifact, for people: a reader opens it by its id in its own store."""
+        return f"{self.url}/{artifact}"
 
     def manifest(self, artifact: str, manifest_sha256: str | None = None) -> Manifest:
         """An artifact's manifest, checked. Raises ArtifactError, also where it is not the one that was announced."""

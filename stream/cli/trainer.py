@@ -1,0 +1,58 @@
+"""`alluvium trainer`: learns from the log and publishes artifacts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+import typer
+from aiokafka.errors import KafkaError
+
+from stream.cli.common import fail, load_settings, stderr
+from stream.http import PortTakenError
+from stream.knowledge.store import StoreInUseError
+from stream.wire.topics import TopicsError
+
+STOP_SECONDS = 2.0  # to part from the broker in order
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("trainer")(trainer)
+
+
+def trainer(context: typer.Context) -> None:
+    """Learn from the events in Kafka and publish a new artifact every `trainer.refresh_seconds`, until Ctrl-C."""
+    settings = load_settings(context)
+    from stream.trainer.process import AnotherTrainerError, run_trainer  # noqa: PLC0415  # torch takes seconds
+
+    try:
+        asyncio.run(_until_stopped(run_trainer(settings, stderr)))
+    except (TopicsError, StoreInUseError, PortTakenError, AnotherTrainerError) as error:
+        fail(str(error))
+    except KafkaError as error:
+        fail(f"Kafka refuses: {error}")
+    except OSError as error:
+        fail(f"the artifact store {settings.artifacts.url} cannot be used: {error}")
+
+
+async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Runs until SIGTERM or SIGINT, then ends the process: an abandoned refresh may be deep in a computation."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    task, stopping = asyncio.create_task(work), asyncio.create_task(stopped.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        stopping.cancel()
+        return task.result()
+    task.cancel()
+    await asyncio.wait({task}, timeout=STOP_SECONDS)
+    stderr.print("trainer stopped")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
