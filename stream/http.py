@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from stream.metrics import CONTENT_TYPE
+from stream.metrics import CONTENT_TYPE, readiness_text
 
 
 class PortTakenError(RuntimeError):
@@ -43,7 +43,8 @@ async def serve(host: str, port: int, metrics: Callable[[], bytes], readiness: R
     """Serves while the context lasts and yields the port. Raises PortTakenError."""
 
     async def answer_metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=metrics(), headers={"Content-Type": CONTENT_TYPE})
+        body = metrics() + readiness_text(not readiness.reasons)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def answer_health(_request: web.Request) -> web.Response:
         return web.Response(text="alive\n")

@@ -13,6 +13,8 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 REFRESH_SECONDS = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 BATCH_EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+LOAD_OUTCOMES = ("loaded", "refused")
+REFRESH_OUTCOMES = ("published", "refused", "nothing", "failed")
 STAGES = ("decode", "state", "candidates", "rank", "emit")
 
 
@@ -36,6 +38,18 @@ class _Family:
         return Histogram(PREFIX + name, help_text, labels, buckets=buckets, registry=self.registry)
 
 
+def _start_at_zero(counter: Counter, outcomes: tuple[str, ...]) -> None:
+    for outcome in outcomes:  # Prometheus sees no increase in a series that begins at 1
+        counter.labels(outcome)
+
+
+def readiness_text(ready: bool) -> bytes:
+    """The line of `/metrics` that says what `/readyz` says."""
+    family = _Family()
+    family._gauge("ready", "1 when the process is ready for its work, as /readyz says.").set(ready)
+    return family.text()
+
+
 class WorkerMetrics(_Family):
     """What a worker says of itself."""
 
@@ -57,6 +71,7 @@ class WorkerMetrics(_Family):
         self.artifact_info = self._gauge("artifact_info", "1 for the artifact that serves.", "artifact")
         self.artifact_age = self._gauge("artifact_age_seconds", "Age of the artifact that serves.")
         self.artifact_loads = self._counter("artifact_loads_total", "Artifacts opened.", "outcome")
+        _start_at_zero(self.artifact_loads, LOAD_OUTCOMES)
         self.swap = self._histogram("swap_seconds", "From an announcement to the artifact serving.", REFRESH_SECONDS)
         self.prequential_hits = self._counter(
             "prequential_hits_total", "Events whose item stood in the list served before them.", "k", "event_type"
@@ -82,6 +97,7 @@ class TrainerMetrics(_Family):
     def __init__(self) -> None:
         super().__init__()
         self.refresh = self._counter("refresh_total", "Refreshes by how they ended.", "outcome")
+        _start_at_zero(self.refresh, REFRESH_OUTCOMES)
         self.refresh_seconds = self._histogram("refresh_seconds", "Duration of a refresh.", REFRESH_SECONDS)
         self.refresh_loss = self._gauge("refresh_loss", "Training loss at the end of the last refresh.")
         self.refresh_events = self._gauge("refresh_events", "New events in the last refresh.")
