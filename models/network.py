@@ -1,4 +1,4 @@
-"""The encoder as a torch module, for training: every position of a sequence asks, each seeing only what came before it."""
+"""The encoder as a torch module, for training: every position of a sequence asks, and sees what came before it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class EncoderNetwork(nn.Module):
     def forward(self, items: Tensor, types: Tensor, gaps: Tensor, spans: Tensor) -> Tensor:
         """User vectors (B, L, D), normalised, one for each position.
 
-        `items` (B, L, D) item vectors, padded at the end; `types` and `gaps` (B, L) codes; `spans` (B, L, L) the bucket of the
-        time from event j to event i, at [i, j].
+        `items` (B, L, D) item vectors, padded at the end; `types` and `gaps` (B, L) codes; `spans` (B, L, L) the bucket
+        of the time from event j to event i, at [i, j].
         """
         p = dict(self.named_parameters())
         batch, length, size = items.shape
@@ -60,7 +60,7 @@ class EncoderNetwork(nn.Module):
 
 
 def initial_parameters(
-    dimensions: int, heads: int, length: int, inner: int, types: int, seed: int
+    *, dimensions: int, heads: int, length: int, inner: int, types: int, seed: int
 ) -> dict[str, np.ndarray]:
     """Fresh encoder parameters. The block's two outputs start small: at first a history is its last item.
 

@@ -10,8 +10,8 @@ from torch import Tensor
 class RowAdam:
     """Lazy row-wise Adam over one (N, D) table.
 
-    One second moment a row (as in row-wise Adagrad of large embedding tables, Mudigere et al., ISCA 2022) and one first moment a
-    value; a row's moments move, and are corrected for their zero start, only when the row is touched.
+    One second moment a row (as in row-wise Adagrad of large embedding tables, Mudigere et al., ISCA 2022) and one first
+    moment a value; a row's moments move, and are corrected for their zero start, only when the row is touched.
     """
 
     def __init__(self, table: np.ndarray, decay: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> None:

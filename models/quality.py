@@ -1,4 +1,4 @@
-"""How good lists are: pure functions of ranks. A rank is 1 for the first place of a list, 0 where the target is not in it."""
+"""How good lists are: pure functions of ranks. A rank is 1 for the first place of a list, 0 for a target not in it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def hits_at(ranks: np.ndarray, k: int) -> npt.NDArray[np.float64]:
 
 def reciprocal_ranks_at(ranks: np.ndarray, k: int) -> npt.NDArray[np.float64]:
     """1 / rank for each query whose target is among the first k, else 0."""
-    return hits_at(ranks, k) / np.maximum(ranks, 1)
+    return np.asarray(hits_at(ranks, k) / np.maximum(ranks, 1), np.float64)
 
 
 def gains_at(ranks: np.ndarray, k: int) -> npt.NDArray[np.float64]:
@@ -35,11 +35,11 @@ def gains_at(ranks: np.ndarray, k: int) -> npt.NDArray[np.float64]:
 
     With one right item a query the ideal gain is 1, so the mean of these is NDCG (Järvelin and Kekäläinen, TOIS 2002).
     """
-    return hits_at(ranks, k) / np.log2(1.0 + np.maximum(ranks, 1))
+    return np.asarray(hits_at(ranks, k) / np.log2(1.0 + np.maximum(ranks, 1)), np.float64)
 
 
 def recall(ranks: np.ndarray, k: int) -> float:
-    """Share of the queries whose target is among the first k (with one target a query also called hit rate); 0 for none.
+    """Share of the queries whose target is among the first k (with one target a query also called hit rate).
 
     >>> recall(np.array([1, 4, 0, 2]), 2)
     0.5

@@ -26,10 +26,10 @@ def fit_ranker(
 ) -> tuple[Ranker, float]:
     """A fitted copy of the ranker, and the mean loss of the last epoch (NaN if there was nothing to fit).
 
-    `features` (M, F) of all lists' candidates, `starts` (B + 1,) where each list begins, `positives` (B,) the position of the
-    right candidate among all M, -1 where it was not found: such a list teaches nothing here and is passed over.
-    A ranker that has never been fitted takes its standardisation from these features; a fitted one keeps its own, so that
-    its weights go on meaning the same.
+    `features` (M, F) of all lists' candidates, `starts` (B + 1,) where each list begins, `positives` (B,) the position
+    of the right candidate among all M, -1 where it was not found: such a list teaches nothing here and is passed over.
+    A ranker that has never been fitted takes its standardisation from these features; a fitted one keeps its own, so
+    that its weights go on meaning the same.
     """
     lists = np.flatnonzero(positives >= 0)
     if len(lists) == 0 or epochs < 1:
@@ -48,7 +48,7 @@ def fit_ranker(
             candidates, owners, right = _gather(starts, positives, chosen)
             value = listwise_softmax(_score(leaves, standard[candidates]), owners, right, len(chosen))
             optimiser.zero_grad()
-            value.backward()
+            torch.autograd.backward(value)
             optimiser.step()
             losses.append(float(value.detach()) * len(chosen))
         loss = sum(losses) / len(lists)

@@ -17,7 +17,8 @@ POOL = 32  # batches whose pieces are sorted by length together: little padding,
 class Histories(NamedTuple):
     """All users' events, flat, oldest first within a user.
 
-    `rows`, `types`, `times` (T,); `starts` (U + 1,); `weights` (T,) float32: what the event weighs as a target, 0 for context.
+    `rows`, `types`, `times` (T,); `starts` (U + 1,); `weights` (T,) float32: what the event weighs as a target, 0 for
+    context.
     """
 
     rows: Ints
@@ -43,7 +44,7 @@ class Batch(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """Cuts of the flat histories: inputs `first`..`last` - 1, of which those from `asks` on ask for the event after them."""
+    """Cuts of the flat histories: inputs `first`..`last` - 1, of which those from `asks` on ask for what came next."""
 
     first: Ints
     asks: Ints
@@ -55,7 +56,7 @@ class Pieces(NamedTuple):
 
 
 def cut(histories: Histories, length: int) -> Pieces:
-    """Pieces of at most `length` inputs in which every target is asked for once, and has half a piece of context or more.
+    """Pieces of at most `length` inputs; every target is asked for once, with half a piece of context or all there is.
 
     Pieces without any target are left out.
     """

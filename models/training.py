@@ -29,23 +29,40 @@ class TrainingSettings(Protocol):
     """What the loop wants to know (`stream.settings.ModelSettings` has it all)."""
 
     @property
-    def length(self) -> int: ...
+    def length(self) -> int:
+        """The most inputs of a piece."""
+
     @property
-    def dropout(self) -> float: ...
+    def dropout(self) -> float:
+        """Of the encoder."""
+
     @property
-    def id_dropout(self) -> float: ...
+    def id_dropout(self) -> float:
+        """Share of the times that an item with content is shown without its own embedding."""
+
     @property
-    def negatives(self) -> int: ...
+    def negatives(self) -> int:
+        """Drawn for each batch."""
+
     @property
-    def negatives_power(self) -> float: ...
+    def negatives_power(self) -> float:
+        """An item is drawn as often as count ** power."""
+
     @property
-    def temperature(self) -> float: ...
+    def temperature(self) -> float:
+        """Logits are cosine / temperature."""
+
     @property
-    def batch_events(self) -> int: ...
+    def batch_events(self) -> int:
+        """Inputs of one step, padding included."""
+
     @property
-    def learning_rate(self) -> float: ...
+    def learning_rate(self) -> float:
+        """Of the encoder."""
+
     @property
-    def row_learning_rate(self) -> float: ...
+    def row_learning_rate(self) -> float:
+        """Of the embedding tables."""
 
 
 class Fitted(NamedTuple):
@@ -70,7 +87,7 @@ def fit(
 ) -> Fitted:
     """Fits copies of the given encoder parameters and tower for a number of epochs.
 
-    `features` and `counts` (N,) belong to the tower's N rows. Deterministic for one seed and one number of torch threads.
+    `features` and `counts` (N,) belong to the tower's N rows. Deterministic for one seed and number of torch threads.
     """
     rng = np.random.default_rng([seed, 2])
     generator_state = torch.random.get_rng_state()
@@ -95,12 +112,14 @@ def fit(
             users = _users(network, inputs, batch)
             # 3. the loss, weighted by event type
             hits = torch.from_numpy(batch.targets[:, None] == negatives[None, :])
-            each = sampled_softmax(users, targets, sampled, log_expected, hits, settings.temperature)
+            each = sampled_softmax(
+                users, targets, sampled, log_expected=log_expected, hits=hits, temperature=settings.temperature
+            )
             weights = torch.from_numpy(batch.weights)
             loss = (each * weights).sum() / weights.sum()
             # 4. one step
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * schedule
             optimiser.step()
@@ -170,8 +189,10 @@ class _TrainableTower:
 
     def tower(self) -> ItemTower:
         """The tower as it is now."""
-        tables = (table.table.numpy().copy() for table in (self._identities, self._tokens, self._prices))
-        return ItemTower(*tables, self._halfway)
+        identities, tokens, prices = (
+            table.table.numpy().copy() for table in (self._identities, self._tokens, self._prices)
+        )
+        return ItemTower(identities, tokens, prices, self._halfway)
 
     def _content(self, rows: npt.NDArray[np.int64]) -> Tensor:
         starts = self._features.starts

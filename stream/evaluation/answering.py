@@ -18,18 +18,19 @@ Answer = Callable[[Sequence[Query], int], list[list[str]]]
 def answerer(model: str, snapshot: Snapshot, catalogue: Catalogue) -> Answer:
     """A function from queries and a count to lists of item ids, best first.
 
-    `full` is what a worker does with a query. The others are what one source alone would list: `popular` the items with the
-    highest decayed counts (half-life a day), `neural` the items nearest to the user vector.
+    `full` is what a worker does with a query. The others are what one source alone would list: `popular` the items with
+    the highest decayed counts (half-life a day), `neural` the items nearest to the user vector.
     """
     if model == "full":
         serving = Serving(snapshot, catalogue, LivePopularity())
         return lambda queries, count: [ranked.item_ids for ranked in serving.recommend(queries)]  # noqa: ARG005
-    listed = {
+    sources: dict[str, Callable[[HistoryBatch, int], np.ndarray]] = {
         "covisitation": lambda batch, count: snapshot.covisitation.candidates(batch, count)[0],
         "sessions": lambda batch, count: snapshot.sessions.candidates(batch, count)[0],
         "neural": lambda batch, count: _nearest(snapshot, batch, count),
         "popular": lambda batch, count: np.tile(snapshot.trending.order[:count], (len(batch), 1)),
-    }[model]
+    }
+    listed = sources[model]
     return lambda queries, count: _named(snapshot, listed(snapshot.histories(queries), count))
 
 

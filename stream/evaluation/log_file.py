@@ -48,12 +48,29 @@ class EventLog:
     def __len__(self) -> int:
         return len(self.items)
 
+    def until_period(self, last: int) -> EventLog:
+        """Without the events of later periods."""
+        return self.take(np.flatnonzero(self.periods <= last))
+
+    def take(self, order: npt.NDArray[np.int64]) -> EventLog:
+        """The events at these positions, in this order."""
+        return EventLog(
+            self.user_ids,
+            self.item_ids,
+            self.users[order],
+            self.items[order],
+            self.types[order],
+            self.times[order],
+            self.periods[order],
+        )
+
 
 def read_log(file: Path, columns: Mapping[str, str], event_types: EventTypes, default_type: str = "click") -> EventLog:
     """Reads a file; `columns` names its columns for `user`, `item` and, where it has them, `time`, `type`, `period`.
 
-    Rows without a user or an item are left out, so are rows of unknown event types. With a time column the events are ordered
-    by it, equal times in the file's order; without one, a period is taken for a day and its rows are spread evenly over it.
+    Rows without a user or an item are left out, so are rows of unknown event types. With a time column the events are
+    ordered by it, equal times in the file's order; without one, a period is taken for a day and its rows are spread
+    evenly over it.
     Raises LogFileError, naming what is wrong.
     """
     for needed in ("user", "item"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from stream.evaluation.answering import Answer, answerer
@@ -18,7 +19,7 @@ from stream.knowledge.serving import Query
 from stream.knowledge.snapshot import Snapshot
 from stream.knowledge.window import Window
 from stream.settings import ModelSettings
-from stream.state.user_state import HISTORY, Stamped, UserState, advance
+from stream.state.user_state import Stamped, UserState, advance
 from stream.wire.event_types import EventTypes
 from stream.wire.messages import Event
 
@@ -48,8 +49,6 @@ class Plan:
 
     def learning_settings(self) -> ModelSettings:
         """The model's settings, without any training where nobody asks what was trained."""
-        import msgspec  # noqa: PLC0415
-
         if {self.model, *self.against} & {"full", "neural"}:
             return self.settings
         return msgspec.structs.replace(self.settings, first_epochs=0, epochs=0, ranker_queries=0, held_out=0.0)
@@ -117,17 +116,13 @@ class Examiner:
             advance(state, [Stamped(at, Event(*self._event(at)))])
 
     def close_period(self, period: int) -> Counted:
-        """What was counted since the last call."""
+        """What was counted since the last call; what still waits is answered by the snapshot of now."""
         self._flush()
         ranks = {model: np.array(found, np.int64) for model, found in self._ranks.items()}
         items = len(self.snapshot) if self.snapshot is not None else 0
         counted = Counted(period, ranks, self._shown, items, self._unseen)
         self._empty()
         return counted
-
-    def flush(self) -> None:
-        """Answers all waiting queries with the snapshot of now: to be called before it changes."""
-        self._flush()
 
     def _ask(self, state: UserState, at: int) -> None:
         if self.snapshot is None:
@@ -174,16 +169,17 @@ class Examiner:
 
 
 def periods(log: EventLog, plan: Plan) -> dict[str, Any]:
-    """ADER's protocol (Mi et al., RecSys 2020): before each period everything earlier is learned, then nothing changes in it.
+    """ADER's protocol (Mi et al., RecSys 2020): before each period everything earlier is learned, then nothing changes.
 
-    Asked is for every next item of every tested user, of whom the own state is live. Candidates are all items seen so far; a
-    target that was never seen before the period is not asked for, nor is one whose user has shown unseen items only.
+    Asked is for every next item of every tested user, of whom the own state is live. Candidates are all items seen so
+    far; a target that was never seen before the period is not asked for, nor is one whose user has shown unseen items
+    only.
     """
     examiner = Examiner(log, plan, misses_unseen=False)
     names = np.unique(log.periods)
     counted = []
     for number, period in enumerate(names.tolist()):
-        first, last = (int(np.searchsorted(log.periods, period, side)) for side in ("left", "right"))  # type: ignore[call-overload]
+        first, last = (int(np.searchsorted(log.periods, period, side)) for side in ("left", "right"))
         if number:
             plan.progress(f"period {period}: learning", number / len(names))
             examiner.learn(first)
@@ -227,15 +223,13 @@ def refreshes_by_time(log: EventLog, milliseconds: int) -> list[int]:
 
 
 def leave_last_out(log: EventLog, plan: Plan) -> dict[str, Any]:
-    """All but each user's last event is learned; the last one is asked for. For files that are sequences, not streams."""
+    """All but each user's last event is learned, the last one is asked for. For sequences rather than streams."""
     last = np.zeros(len(log.user_ids), np.int64)
     last[log.users] = np.arange(len(log))
-    is_last = np.zeros(len(log), np.bool_)
-    is_last[last] = True
-    order = np.concatenate((np.flatnonzero(~is_last), np.flatnonzero(is_last)))
-    columns = (log.users, log.items, log.types, log.times, is_last[:, None].astype(np.int64)[:, 0])
-    sorted_log = EventLog(log.user_ids, log.item_ids, *(column[order] for column in columns))
-    return periods(sorted_log, plan)
+    is_last = np.zeros(len(log), np.int64)
+    is_last[last] = 1
+    two = replace(log, periods=is_last)
+    return periods(two.take(np.argsort(is_last, kind="stable")), plan)
 
 
 def _rank(target: str, listed: list[str]) -> int:
@@ -243,6 +237,3 @@ def _rank(target: str, listed: list[str]) -> int:
         return listed.index(target) + 1
     except ValueError:
         return 0
-
-
-__all__ = ["HISTORY", "Plan", "leave_last_out", "periods", "prequential", "refreshes_by_events", "refreshes_by_time"]

@@ -13,7 +13,7 @@ MEASURES = {"recall": recall, "mrr": mrr, "ndcg": ndcg}
 
 
 class Counted(NamedTuple):
-    """A period's result: ranks of its targets (0 where missing) by recommender, and how many targets were unseen items."""
+    """A period's result: ranks of its targets (0 where missing) by recommender, and how many were unseen items."""
 
     period: int
     ranks: Mapping[str, np.ndarray]
@@ -27,8 +27,9 @@ def summary(
 ) -> dict[str, Any]:
     """The evaluation's JSON.
 
-    `mean` is over the periods, each with the same weight, where `by_period`, else over all queries. `unseen` counts targets that were
-    no item the model could know: left out of `queries` by `periods` (as the published numbers do), misses in `prequential`.
+    `mean` is over the periods, each with the same weight, where `by_period`, else over all queries. `unseen` counts
+    targets that were no item the model could know: left out of `queries` by `periods` (as the published numbers do),
+    misses in `prequential`.
     """
     names = list(dict.fromkeys(name for period in counted for name in period.ranks))
     values = {name: _values(counted, name, cutoffs, by_period=by_period) for name in names}

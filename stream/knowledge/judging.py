@@ -66,9 +66,9 @@ def scores(found: Ranks) -> dict[str, float]:
 def not_finite(snapshot: Snapshot) -> list[str]:
     """Names of the snapshot's arrays that hold a value that is not finite."""
     arrays = {"item_vectors": snapshot.item_vectors, "counts": snapshot.counts}
-    parts = {"encoder": snapshot.encoder, "tower": snapshot.tower, "ranker": snapshot.ranker}
-    for part, model in parts.items():
-        arrays |= {f"{part}.{name}": array for name, array in model.arrays().items()}
+    parts = {"encoder": snapshot.encoder.arrays(), "tower": snapshot.tower.arrays(), "ranker": snapshot.ranker.arrays()}
+    for part, named in parts.items():
+        arrays |= {f"{part}.{name}": array for name, array in named.items()}
     return [name for name, array in arrays.items() if not np.isfinite(array).all()]
 
 

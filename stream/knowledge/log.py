@@ -19,7 +19,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Log:
-    """T events in log order: `users`, `rows` (item rows), `types` codes, `times` (ms), `sessions` (T,), and event-type `weights`.
+    """T events in log order: `users`, item `rows`, `types` codes, `times` (ms), `sessions`, `weights` of their types (T,).
 
     `new` is the position of the first event that the parent has not seen.
     """
@@ -46,8 +46,8 @@ class Log:
     ) -> Log:
         """The window's events; `rows` gives the row of each of the window's item numbers.
 
-        Of one user only the newest `most_of_one_user` events are taken: a machine that clicks a million times teaches no
-        more than any person could.
+        Of one user only the newest `most_of_one_user` events are taken: a machine that clicks a million times teaches
+        no more than any person could.
         """
         users = np.array(window.column("users"))
         kept = _newest_of_each(users, most_of_one_user)
@@ -64,8 +64,16 @@ class Log:
 
     def until(self, end: int, new: int) -> Log:
         """The first `end` events; of these, those from `new` on count as new."""
-        columns = (self.users, self.rows, self.types, self.times, self.sessions, self.weights)
-        return Log(*(column[:end] for column in columns), new=new)
+        part = slice(end)
+        return Log(
+            self.users[part],
+            self.rows[part],
+            self.types[part],
+            self.times[part],
+            self.sessions[part],
+            self.weights[part],
+            new,
+        )
 
     @property
     def positive(self) -> Bools:
@@ -146,8 +154,8 @@ def held_out_from(log: Log, share: float, most: int) -> int:
 def sample_replay(log: Log, events: float, half_life: float, seed: int) -> Bools:
     """Which of the events before `log.new` to learn again (new,): whole sessions, recent ones rather than old ones.
 
-    Sessions are drawn without replacement, with weights that halve every `half_life` of the log's length, until about `events`
-    events are chosen (Efraimidis and Spirakis, Information Processing Letters 2006).
+    Sessions are drawn without replacement, with weights that halve every `half_life` of the log's length, until about
+    `events` events are chosen (Efraimidis and Spirakis, Information Processing Letters 2006).
     """
     if log.new == 0 or events <= 0:
         return np.zeros(log.new, np.bool_)

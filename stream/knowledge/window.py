@@ -23,7 +23,7 @@ _COLUMNS: dict[str, Any] = {
 
 
 class PartitionBounds(NamedTuple):
-    """What a window holds of one partition: offsets from `first_offset` up to, without, `next_offset`, and their times (ms)."""
+    """What a window holds of one partition: offsets from `first_offset` to before `next_offset`, and times (ms)."""
 
     first_offset: int
     next_offset: int
@@ -35,8 +35,8 @@ class PartitionBounds(NamedTuple):
 class Window:
     """Appendable columns. Users and items are numbered in order of their first appearance.
 
-    Memory: 33 bytes an event, and a few hundred bytes for each user, item and session. Sessions: by `session_id` within a user
-    when given, else a new one after a pause of more than half an hour of event time.
+    Memory: 33 bytes an event, and a few hundred bytes for each user, item and session. Sessions: by `session_id` within
+    a user when given, else a new one after a pause of more than half an hour of event time.
     """
 
     def __init__(self, event_types: Sequence[str]) -> None:
@@ -64,7 +64,7 @@ class Window:
         """How many users have been numbered."""
         return len(self._users)
 
-    def append(
+    def append(  # noqa: PLR0917  # called for every event: positions are cheaper than names
         self,
         user_id: str,
         item_id: str,
@@ -95,7 +95,8 @@ class Window:
     def column(self, name: str) -> npt.NDArray[Any]:
         """A column of the events in the window, oldest first: a view, valid until the next append or trim.
 
-        `users`, `items`, `sessions` are numbers, `types` codes of `event_types`, `times` epoch milliseconds, `partitions`, `offsets`.
+        `users`, `items`, `sessions` are numbers, `types` codes of `event_types`, `times` ms; the rest is
+        `partitions` and `offsets`.
         """
         return self._data[name][self._begin : self._end]
 
