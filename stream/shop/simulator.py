@@ -46,7 +46,7 @@ class Simulator:
         self._topic = {name: kafka.topic_prefix + name for name in (EVENTS, ITEMS, RECOMMENDATIONS)}
 
     async def run(self, stop: asyncio.Event, duration: float | None = None) -> None:
-        """Sends the catalogue, then events at the rate, until `stop` or for `duration` seconds. Raises KafkaError, TopicsError."""
+        """Sends the catalogue, then events, until `stop` or for `duration` seconds. Raises KafkaError, TopicsError."""
         await cluster_with_topics(self._kafka)
         async with producer(self._kafka) as client:
             delivery = Delivery(client, self._kafka)
