@@ -1,4 +1,4 @@
-"""The `artifacts` topic: which artifact each channel serves. Compacted, one partition: a channel's last record counts."""
+"""The `artifacts` topic: which artifact each channel serves. Of each channel its last record counts."""
 
 from __future__ import annotations
 

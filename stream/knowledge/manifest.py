@@ -108,7 +108,7 @@ READERS: Mapping[int, Callable[[bytes], Manifest]] = {1: _read_version_1}
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The bytes of `manifest.json`, indented for people."""
-    return msgspec.json.format(msgspec.json.encode(manifest, enc_hook=_plain, order="deterministic"), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(manifest, enc_hook=_plain), indent=1) + b"\n"
 
 
 def decode_manifest(content: bytes, artifact_id: str) -> Manifest:

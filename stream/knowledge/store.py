@@ -214,9 +214,10 @@ class ArtifactStore:
 
     def _rename(self, built: Path, artifact: str) -> None:
         for name in (*FILES, MANIFEST):
+            (built / name).chmod(0o644)  # some writers make private files; a worker may be another user
             _sync(built / name)
+        built.chmod(0o755)
         _sync(built)
-        built.chmod(0o755)  # it was private while it was built
         try:
             built.rename(Path(self._root) / artifact)
         except FileExistsError:

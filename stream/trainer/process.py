@@ -86,7 +86,7 @@ class Trainer:
         self._other: ArtifactAnnouncement | None = None
 
     async def run(self) -> None:
-        """Hears what is announced, finds the parent, follows items and events from there, and refreshes again and again."""
+        """Hears what is announced, finds the parent, follows items and events from there, refreshes again and again."""
         settings, prefix = self._settings, self._settings.kafka.topic_prefix
         self._readiness.wait_for("starting", "reading what is announced")
         announced = Follower(settings.kafka, [prefix + ARTIFACTS], self._announcements.apply)
@@ -135,7 +135,7 @@ class Trainer:
                 )
 
     def _is_time(self, memory: Memory, due: float) -> bool:
-        """The first refresh begins as soon as there are enough events, the next ones every `trainer.refresh_seconds`."""
+        """The first refresh begins once there are enough events, the next ones every `trainer.refresh_seconds`."""
         enough = memory.parent is not None or len(memory.window) >= self._settings.trainer.min_events
         return enough and time.monotonic() >= due
 

@@ -83,7 +83,10 @@ class EventReader:
         return arrivals, dict(self.positions)
 
     async def run(self, learned: Mapping[int, PartitionSpan]) -> None:
-        """Reads until cancelled; `learned` is the parent's window by partition. Raises KafkaError where the topic is missing or the broker refuses."""
+        """Reads until cancelled; `learned` is the parent's window by partition.
+
+        Raises KafkaError where the topic is missing or the broker refuses.
+        """
         consumer = AIOKafkaConsumer(
             **client_options(self._kafka), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=200
         )
