@@ -1,4 +1,4 @@
-"""The rows that lists are made from: a snapshot's own and, behind them, those of newer items; and which may be listed."""
+"""The rows that lists are made from: a snapshot's own and, behind them, those of newer items; which may be listed."""
 
 from __future__ import annotations
 
