@@ -21,6 +21,11 @@ _NEVER = 2**31 - 1  # queries
 _USUAL_THRESHOLD = 20  # FAISS's own default, good for training
 
 
+def use_threads(count: int) -> None:
+    """Lets FAISS use so many threads: for processes that build indexes."""
+    faiss.omp_set_num_threads(count)
+
+
 def one_thread() -> None:
     """Keeps FAISS to the calling thread: for servers, whose batches are small."""
     faiss.omp_set_num_threads(1)

@@ -21,7 +21,7 @@ TOPS = ("models", "indexing", "stream")
 
 # What each room may import of ours. A room is the longest prefix that fits; its own modules are always allowed.
 WIRE = {"stream.wire", "stream.settings"}
-EDGES = {"stream.settings", "stream.metrics", "stream.logs", "stream.http", "stream.kafka"}
+EDGES = {"stream.settings", "stream.metrics", "stream.logs", "stream.http", "stream.kafka", "stream.announcements"}
 ROOMS: dict[str, set[str]] = {
     "models": set(),
     "indexing": set(),
@@ -38,6 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "stream.trainer": {*WIRE, *EDGES, "stream.state", "stream.knowledge"},
     "stream.shop": {*WIRE, *EDGES},
     "stream.announcements": {*WIRE, *EDGES},
+    "stream.promoting": {*WIRE, *EDGES, "stream.knowledge"},
     "stream.asking": {*WIRE, *EDGES, "stream.state"},
     "stream.doctor": {*WIRE, *EDGES, "stream.shop", "stream.knowledge"},
     "stream.cli": {"stream"},

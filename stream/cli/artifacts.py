@@ -132,12 +132,12 @@ def promote(
 ) -> None:
     """Verify an artifact and announce it: all workers change to it, and the trainer goes on from it."""
     settings = load_settings(context)
-    from stream import announcements  # noqa: PLC0415
+    from stream import announcements, promoting  # noqa: PLC0415
 
     with _errors(settings):
         store = _store(settings)
         why = _reason(announcements.PROMOTE, reason)
-        work = announcements.promote(
+        work = promoting.promote(
             settings.kafka, store, store.resolve(artifact), now=_now(), reason=why, channel=channel
         )
         _print_announcement(run(work), channel, json=json)
@@ -149,11 +149,11 @@ def rollback(
 ) -> None:
     """Verify the parent of the artifact that serves now and announce it."""
     settings = load_settings(context)
-    from stream import announcements  # noqa: PLC0415
+    from stream import announcements, promoting  # noqa: PLC0415
 
     with _errors(settings):
         why = _reason(announcements.ROLLBACK, reason)
-        work = announcements.roll_back(settings.kafka, _store(settings), log, now=_now(), reason=why, channel=channel)
+        work = promoting.roll_back(settings.kafka, _store(settings), log, now=_now(), reason=why, channel=channel)
         _print_announcement(run(work), channel, json=json)
 
 
@@ -221,9 +221,9 @@ def _store(settings: Settings) -> ArtifactStore:
 @contextmanager
 def _errors(settings: Settings) -> Iterator[None]:
     """What can go wrong on the way, each as one line and exit code 1."""
-    from stream.announcements import NothingToRollBackToError  # noqa: PLC0415
     from stream.knowledge.manifest import ArtifactError  # noqa: PLC0415
     from stream.knowledge.store import StoreInUseError  # noqa: PLC0415
+    from stream.promoting import NothingToRollBackToError  # noqa: PLC0415
 
     try:
         yield

@@ -25,7 +25,7 @@ class Comparison(msgspec.Struct, frozen=True):
     """What changed from `first` to `second`.
 
     `metrics` and `settings` hold the values of both where they differ. `similar_overlap` is the mean share (0..1) of
-    items that stand in both lists of SIMILAR items, over the best-known items that both have; None where there are none.
+    items that stand in both lists of SIMILAR items, over the best-known items that both have; None without any.
     """
 
     first: str

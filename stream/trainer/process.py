@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
-import faiss
-import torch
 from rich.console import Console
 
 from stream.announcements import REFRESH, RESTART, Announcements
@@ -18,6 +16,7 @@ from stream.kafka import Follower, admin_client, producer, wait_for_broker
 from stream.knowledge.manifest import ArtifactError, Manifest, PartitionSpan, time_of
 from stream.knowledge.snapshot import Snapshot
 from stream.knowledge.store import ArtifactStore
+from stream.knowledge.threads import use_threads
 from stream.logs import Log
 from stream.metrics import TrainerMetrics
 from stream.settings import Settings
@@ -57,8 +56,7 @@ async def run_trainer(settings: Settings, console: Console) -> None:
     metrics, readiness = TrainerMetrics(), Readiness("starting")
     progress = RefreshProgress(metrics, console)
     store = ArtifactStore(settings.artifacts.url, settings.artifacts.cache_dir)
-    torch.set_num_threads(settings.trainer.threads)
-    faiss.omp_set_num_threads(settings.trainer.threads)
+    use_threads(settings.trainer.threads)
     try:
         async with AsyncExitStack() as stack:
             port = await stack.enter_async_context(

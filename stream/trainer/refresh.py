@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream.announcements import REFRESH, Announcements, announce
 from stream.knowledge.gate import judge
-from stream.knowledge.learning import NothingToLearnError, learn
+from stream.knowledge.learning import Learned, NothingToLearnError, learn
 from stream.knowledge.manifest import created_after, time_part
 from stream.knowledge.store import ArtifactStore
 from stream.logs import Log
@@ -79,24 +79,9 @@ class Refresher:
 
         # 2. Learn
         try:
-            learned = await in_thread(
-                lambda: learn(
-                    memory.window,
-                    memory.catalogue,
-                    memory.parent,
-                    artifact_id=time_part(now),
-                    event_types=settings.event_types(),
-                    model=settings.model,
-                    seed=settings.trainer.seed,
-                    new_events=memory.new_events,
-                    progress=tools.progress,
-                )
-            )
+            learned = await in_thread(lambda: self._learn(time_part(now)))
         except NothingToLearnError:
             return NOTHING
-        tools.metrics.refresh_events.set(memory.new_events)
-        if learned.report["loss"] is not None:
-            tools.metrics.refresh_loss.set(learned.report["loss"])
 
         # 3. Judge
         verdict = judge(learned.report, settings.model)
@@ -121,6 +106,24 @@ class Refresher:
         await in_thread(lambda: tools.store.collect(settings.artifacts.keep, pinned - {""}))
         self._tell(published, time.monotonic() - started)
         return PUBLISHED
+
+    def _learn(self, name: str) -> Learned:
+        memory, settings = self._memory, self._tools.settings
+        learned = learn(
+            memory.window,
+            memory.catalogue,
+            memory.parent,
+            artifact_id=name,
+            event_types=settings.event_types(),
+            model=settings.model,
+            seed=settings.trainer.seed,
+            new_events=memory.new_events,
+            progress=self._tools.progress,
+        )
+        self._tools.metrics.refresh_events.set(memory.new_events)
+        if learned.report["loss"] is not None:
+            self._tools.metrics.refresh_loss.set(learned.report["loss"])
+        return learned
 
     async def announce_again(self, artifact: str, parent: str | None, manifest_sha256: str, reason: str) -> None:
         """Announces an artifact that stands in the store already."""

@@ -140,8 +140,8 @@ async def read_topic(house: House, name: str) -> list[ConsumerRecord]:
 
 
 async def test_a_killed_trainer_goes_on_where_its_last_artifact_ends(house: House) -> None:
-    """The first artifact comes from the planted events, each counted once; after SIGKILL the next one is its child, made
-    from the old window and the new events, and nothing of a log that has passed is lost or counted twice.
+    """The first artifact comes from the planted events, each counted once; after SIGKILL the next ones are its
+    descendants, made from the old window and the new events, and no event is lost or learned as new twice.
     """
     await write_items(
         house, {f"i{n}": json.dumps({"item_id": f"i{n}", "title": f"thing {n}"}).encode() for n in range(30)}
@@ -200,8 +200,8 @@ async def test_killed_in_the_middle_of_a_refresh_leaves_no_half_artifact(house: 
 
 
 async def test_bad_items_become_dead_letters_once(house: House) -> None:
-    """A record of `items` that is no item is written to `dead-letters` with its reason, once over two lives of the trainer;
-    the items beside it are learned.
+    """A record of `items` that is no item is written to `dead-letters` with its reason, once over two lives of the
+    trainer; the items beside it are learned.
     """
     bad = {"broken": b"{", "nameless": b'{"title": "x"}', "typed": b'{"item_id": 3}'}
     await write_items(house, {**bad, "i77": b'{"item_id": "i77", "title": "mug"}'})
