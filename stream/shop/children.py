@@ -15,7 +15,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def spawn(
-    command: Sequence[str], output: Path, *, environment: Mapping[str, str] | None = None
+    command: Sequence[str], output: Path, *, environment: Mapping[str, str] | None = None, niceness: int = 0
 ) -> subprocess.Popen[bytes]:
     """Starts a command in a process group of its own, its standard output and error appended to `output`.
 
@@ -29,7 +29,7 @@ def spawn(
             stderr=subprocess.STDOUT,
             env=None if environment is None else dict(environment),
             start_new_session=True,
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509 - it calls nothing that takes a lock
+            preexec_fn=_prepared(niceness),  # noqa: PLW1509 - it calls nothing that takes a lock
         )
 
 
@@ -58,15 +58,17 @@ def last_lines(file: Path, count: int = 15) -> str:
     return "\n".join(file.read_text("utf-8", "replace").splitlines()[-count:])
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up before the fork: the child must not take locks
+def _prepared(niceness: int) -> Callable[[], None]:
+    # Looked up before the fork: the child must not take locks.
+    prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
     parent = os.getpid()
 
-    def ask_kernel() -> None:
+    def prepare() -> None:
+        os.nice(niceness)
+        if prctl is None:
+            return
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # the parent died between fork and prctl
             os.kill(os.getpid(), signal.SIGTERM)
 
-    return ask_kernel
+    return prepare

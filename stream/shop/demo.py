@@ -92,9 +92,9 @@ class _Demo:
             self._household.start_child(name)
         async with aiohttp.ClientSession() as session, producer(self._kafka) as client:
             delivery = Delivery(client, self._kafka)
+            await self._until_ready(session)
             following = asyncio.create_task(self._watch.follow())
             try:
-                await self._until_ready(session)
                 await self._live(session, delivery, following)
                 return await self._judge(session)
             finally:

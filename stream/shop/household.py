@@ -19,7 +19,9 @@ from stream.settings import ENVIRONMENT_PREFIX, Settings, read_settings
 from stream.shop.broker import HOST, Broker, free_port
 from stream.shop.children import end, last_lines, spawn
 
+MIN_EVENTS = 500  # a first artifact from fewer events would hardly show anything
 OURS = ("kafka", "artifacts", "cache", "logs")  # what a fresh start removes, and nothing else
+NICENESS = {"worker": 0, "trainer": 10}  # on a small machine, answering goes before learning
 ERRORS = ("ERROR", "CRITICAL")
 
 
@@ -67,7 +69,7 @@ class Household:
     def start_child(self, name: str) -> None:
         """Starts `alluvium NAME` with the demo's settings; its log goes to `logs/NAME.log`."""
         command = [sys.executable, "-m", "stream.cli", "--config", str(self.directory / "alluvium.toml"), name]
-        self.children[name] = spawn(command, self.log_file(name), environment=self.environment)
+        self.children[name] = spawn(command, self.log_file(name), environment=self.environment, niceness=NICENESS[name])
 
     def log_file(self, name: str) -> Path:
         """Where a child writes its log."""
@@ -116,7 +118,12 @@ class Household:
         return {
             "kafka": {"bootstrap_servers": self.broker.bootstrap_servers, "security_protocol": "PLAINTEXT"},
             "worker": {"http_host": HOST, "http_port": free_port()},
-            "trainer": {"http_host": HOST, "http_port": free_port(), "refresh_seconds": self.refresh_seconds},
+            "trainer": {
+                "http_host": HOST,
+                "http_port": free_port(),
+                "refresh_seconds": self.refresh_seconds,
+                "min_events": MIN_EVENTS,
+            },
             "artifacts": {"url": str(self.directory / "artifacts"), "cache_dir": str(self.directory / "cache")},
             "log": {"format": "json"},
         }
@@ -142,5 +149,5 @@ def _is_error(line: str) -> bool:
 
 
 def own_environment() -> dict[str, str]:
-    """The environment that children inherit, Python's output unbuffered."""
-    return {**os.environ, "PYTHONUNBUFFERED": "1"}
+    """The environment that children inherit: output unbuffered, and threads that wait do not spin."""
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"}

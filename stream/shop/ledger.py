@@ -65,6 +65,7 @@ class Ledger:
         elif received.user_id is not None:
             self.lists += 1
             self.fallbacks[received.fallback or "personal"] += 1
+            self.newest_lists.pop(received.user_id, None)  # so that the newest list stands last
             self.newest_lists[received.user_id] = received
             artifact, seen = received.provenance.artifact, received.provenance.event
             if artifact is not None:

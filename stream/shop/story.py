@@ -8,6 +8,7 @@ from stream.shop.ledger import Ledger
 from stream.wire.messages import Event, RecommendedItem
 
 OFFERED = 4
+RECENT = 25  # shoppers with the newest lists, of whom one is told
 DEEDS = {
     "click": "looked at",
     "cart": "put into the cart",
@@ -33,7 +34,7 @@ def choose(ledger: Ledger, before: str | None) -> str | None:
             len({e.event_type for e in ledger.stories[user]}),
             user,
         )
-        for user, newest in list(ledger.newest_lists.items())[-200:]
+        for user, newest in list(ledger.newest_lists.items())[-RECENT:]
         if user != before and user in ledger.stories and newest.fallback is None
     ]
     return max(candidates)[2] if candidates else None
@@ -61,6 +62,7 @@ def _deeds(events: Sequence[Event], title: Callable[[str], str]) -> str:
 
 def _why(offer: RecommendedItem, title: Callable[[str], str]) -> str:
     if offer.reason is not None and offer.reason.because:
-        return f"because of “{title(offer.reason.because[0])}”"
+        cause = offer.reason.because[0]
+        return WHY["recent"] if cause == offer.item_id else f"because of “{title(cause)}”"
     reasons = [WHY.get(source, source) for source in offer.source]
     return ", ".join(reasons[:2]) if reasons else "popular"
