@@ -76,6 +76,18 @@ def set_up_logs(settings: LogSettings) -> None:
     logging.getLogger("alluvium").setLevel(settings.level.upper())
 
 
+def demote_errors(library: str) -> None:
+    """A library's errors become warnings: for one that goes on by itself, or tells its caller, who says what it means."""
+
+    def demote(record: logging.LogRecord) -> bool:
+        if record.levelno == logging.ERROR and record.name.split(".", 1)[0] == library:
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(demote)
+
+
 @contextmanager
 def quiet(name: str) -> Iterator[None]:
     """A library's logger says nothing meanwhile."""

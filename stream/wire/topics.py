@@ -115,12 +115,23 @@ async def topic_problems(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group
     return problems
 
 
+async def message_limit(admin: AIOKafkaAdminClient, topic: str) -> int:
+    """How many bytes the broker takes in one batch for a topic."""
+    limits = await _settings(admin, [topic], "max.message.bytes", str(1 << 20))
+    return int(limits[topic])
+
+
 async def _cleanup_policies(admin: AIOKafkaAdminClient, topics: list[str]) -> dict[str, str]:
+    return await _settings(admin, topics, "cleanup.policy", "delete")
+
+
+async def _settings(admin: AIOKafkaAdminClient, topics: list[str], setting: str, default: str) -> dict[str, str]:
+    """One setting of each topic."""
     if not topics:
         return {}
-    wanted = [ConfigResource(ConfigResourceType.TOPIC, topic, configs={"cleanup.policy": None}) for topic in topics]
+    wanted = [ConfigResource(ConfigResourceType.TOPIC, topic, configs={setting: None}) for topic in topics]
     found: dict[str, str] = {}
     for response in await admin.describe_configs(wanted):
         for _code, _message, _kind, name, entries in (tuple(resource) for resource in response.resources):
-            found[name] = next((entry[1] for entry in entries if entry[0] == "cleanup.policy"), "delete")
+            found[name] = next((entry[1] for entry in entries if entry[0] == setting), default)
     return found

@@ -1,0 +1,150 @@
+"""From a user's state or a request to the Recommendation message. Pure, but for the wall clock passed in as text.
+
+`recommendation_id` is a digest of all that a list was made from and of its items, so one id always carries the same ones:
+live popularity, which lists are made from before the first artifact, can be named in no other way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import msgspec
+
+from stream.knowledge.serving import Query, RankedList
+from stream.settings import Settings
+from stream.state.user_state import UserState
+from stream.wire.messages import (
+    NO_FILTERS,
+    EventPosition,
+    Filters,
+    Problem,
+    Provenance,
+    Reason,
+    Recommendation,
+    RecommendedItem,
+)
+from stream.wire.times import to_iso
+
+DIGEST_BYTES = 16
+NO_ARTIFACT, UNKNOWN_USER = "no_artifact", "unknown_user"
+
+_PACK = msgspec.msgpack.Encoder()
+_JSON = msgspec.json.Encoder()
+
+
+class Made(NamedTuple):
+    """A finished message: its id, its JSON and the items in it."""
+
+    recommendation_id: str
+    value: bytes
+    item_ids: list[str]
+    artifact: str | None
+    fallback: str | None
+
+
+class Version(NamedTuple):
+    """What all lists of a micro-batch share."""
+
+    artifact: str | None
+    parent: str | None
+    position: tuple[tuple[int, int], ...]  # of the catalogue: (partition, next offset)
+    settings: str
+    seed: int
+
+
+class Answers:
+    """Makes the messages of one micro-batch, all of one version."""
+
+    def __init__(self, version: Version, generated_at: str) -> None:
+        self._version = version
+        self._generated_at = generated_at
+        self._base = hashlib.blake2b(_PACK.encode(version), digest_size=DIGEST_BYTES)
+
+    def identity(self, *parts: object) -> str:
+        """The digest of the version and of `parts` (plain values)."""
+        digest = self._base.copy()
+        digest.update(_PACK.encode(parts))
+        return digest.hexdigest()
+
+    def for_user(self, user_id: str, state: UserState, seen: EventPosition, ranked: RankedList) -> Made:
+        """The list for a change of a user's state."""
+        identity = self.identity("user", user_id, seen.topic, seen.partition, state.offset, ranked.item_ids)
+        moment = to_iso(state.times[-1]) if state.times else None
+        return self._made(identity, "user", user_id, None, ranked, seen, moment, ranked.fallback)
+
+    def for_request(
+        self,
+        kind: str,
+        request_id: str,
+        request: bytes,
+        ranked: RankedList,
+        *,
+        now: int,
+        partition: int,
+        user_id: str | None = None,
+        seen: EventPosition | None = None,
+        fallback: str | None = None,
+    ) -> Made:
+        """The list for a request, whose record was `request`."""
+        stamp = None if seen is None else seen.offset
+        identity = self.identity("request", kind, partition, user_id, stamp, now, request, ranked.item_ids)
+        moment = to_iso(now) if now >= 0 else None
+        return self._made(identity, kind, user_id, request_id, ranked, seen, moment, fallback or ranked.fallback)
+
+    def failed(self, kind: str, request_id: str, request: bytes, problem: Problem, user_id: str | None = None) -> Made:
+        """The answer to a request that cannot be answered."""
+        identity = self.identity("failed", problem.code, request)
+        provenance = self._provenance(None)
+        message = Recommendation(
+            identity, kind, user_id, request_id, [], provenance, None, self._generated_at, error=problem
+        )
+        return Made(identity, _JSON.encode(message), [], provenance.artifact, None)
+
+    def _made(
+        self,
+        identity: str,
+        kind: str,
+        user_id: str | None,
+        request_id: str | None,
+        ranked: RankedList,
+        seen: EventPosition | None,
+        moment: str | None,
+        fallback: str | None,
+    ) -> Made:
+        items = [
+            RecommendedItem(item_id, score, source, propensity, Reason(because) if because else None)
+            for item_id, score, source, because, propensity in zip(
+                ranked.item_ids, ranked.scores, ranked.sources, ranked.because, ranked.propensities, strict=True
+            )
+        ]
+        provenance = self._provenance(seen)
+        message = Recommendation(
+            identity, kind, user_id, request_id, items, provenance, moment, self._generated_at, fallback
+        )
+        return Made(identity, _JSON.encode(message), ranked.item_ids, provenance.artifact, fallback)
+
+    def _provenance(self, seen: EventPosition | None) -> Provenance:
+        version = self._version
+        return Provenance(version.artifact, version.parent, seen, version.settings, version.seed)
+
+
+def event_filters(settings: Settings) -> Filters:
+    """The filters of lists for events."""
+    return Filters(exclude_purchased=True) if settings.recommend.exclude_purchased else NO_FILTERS
+
+
+def state_query(state: UserState, *, count: int, filters: Filters, explain: bool, now: int | None = None) -> Query:
+    """What a list for a user is asked with. `now` defaults to the time of the newest applied event."""
+    if now is None:
+        now = state.times[-1] if state.times else 0
+    return Query(
+        items=state.items,
+        types=state.types,
+        times=state.times,
+        now=now,
+        count=count,
+        filters=filters,
+        purchased=state.purchased,
+        explain=explain,
+    )

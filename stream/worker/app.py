@@ -1,0 +1,175 @@
+"""The Faust app: one agent over `events` and `requests`, one table, and how its failures end the process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import faust
+from aiokafka import TopicPartition
+from faust.types import TP
+
+from stream.kafka import ssl_context
+from stream.logs import Log
+from stream.settings import KafkaSettings, Settings
+from stream.state.table import StateTable
+from stream.wire.topics import EVENTS, REQUESTS, changelog_name
+from stream.worker.batch import Chunk
+from stream.worker.contiguity import Contiguity, check_jump
+from stream.worker.faust_fixes import (
+    ChunkTransport,
+    GuardedTableManager,
+    Untouched,
+    check_version,
+    take_waiting,
+    whole_fetches,
+)
+
+TAKE = 32  # chunks in a micro-batch: everything that waits after a poll or two, and some thousand events at most
+BUFFER = 1_024  # chunks that wait in memory
+
+log = Log("alluvium.worker")
+
+Step = Callable[[Sequence[Chunk], int], Awaitable[bool]]
+
+
+class WorkerApp(faust.App):  # type: ignore[misc]  # Faust is untyped to us
+    """A Faust app that keeps no directory: its state is in Kafka."""
+
+    def _create_directories(self) -> None:
+        """None are needed."""
+
+
+def build_app(settings: Settings, url: str) -> WorkerApp:
+    """The app; `url` must be another one for each worker, it is how Faust's assignor tells them apart."""
+    check_version(allow_other=settings.worker.allow_other_faust)
+    kafka = settings.kafka
+    topics = frozenset({kafka.topic_prefix + EVENTS, kafka.topic_prefix + REQUESTS})
+    session = settings.worker.session_timeout_seconds
+    app = WorkerApp(
+        settings.worker.group_id,
+        broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+        broker_credentials=_credentials(kafka),
+        canonical_url=url,
+        store="memory://",
+        ConsumerScheduler=whole_fetches(topics),
+        TableManager=GuardedTableManager,
+        agent_supervisor="mode.supervisors.CrashingSupervisor",
+        key_serializer="raw",
+        value_serializer="raw",
+        processing_guarantee="at_least_once",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=kafka.partitions,
+        table_standby_replicas=0,
+        stream_buffer_maxsize=BUFFER,
+        stream_wait_empty=True,
+        broker_commit_interval=1.0,
+        broker_session_timeout=session,
+        broker_heartbeat_interval=min(3.0, session / 3),
+        broker_request_timeout=60.0,
+        broker_rebalance_timeout=60.0,
+        broker_max_poll_interval=300.0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=1 << 20,
+        producer_request_timeout=120.0,
+        web_enabled=False,
+        autodiscover=False,
+    )
+    app.transport = ChunkTransport(app.conf.broker_consumer, app, loop=app.loop)
+    return app
+
+
+def add_table(app: WorkerApp, settings: Settings) -> StateTable:
+    """User state, on the changelog that `alluvium topics` made."""
+    table = StateTable(app, settings.kafka, changelog_name(settings.kafka, settings.worker.group_id))
+    app.tables.add(table)
+    return table
+
+
+class Agent:
+    """Hands micro-batches to the step and acknowledges them, in order, once everything about them stands in Kafka."""
+
+    def __init__(self, app: WorkerApp, settings: Settings, step: Step, rebalanced: Callable[[], None]) -> None:
+        self.contiguity = Contiguity()
+        self._app = app
+        self._kafka = settings.kafka
+        self._step = step
+        self._rebalanced = rebalanced
+        self._generation: int | None = None
+        topics = [settings.kafka.topic_prefix + name for name in (EVENTS, REQUESTS)]
+        channel = app.topic(*topics, schema=Untouched(), key_type=None, value_type=None)
+        app.agent(channel, name="micro-batches", concurrency=1)(self._run)
+
+    async def _run(self, stream: Any) -> None:  # noqa: ANN401
+        stream.enable_acks = False  # or records that nobody has processed are acknowledged when this ends in an error
+        try:
+            async for events in take_waiting(stream, TAKE):
+                await self._micro_batch(stream, events)
+                events.clear()  # Faust waits for messages as long as anybody refers to them
+        except Exception as error:  # the boundary: whatever it is, nothing of it may be committed
+            end_at_once("micro-batch failed", error)
+
+    async def _micro_batch(self, stream: Any, events: list[Any]) -> None:  # noqa: ANN401
+        consumer = self._app.consumer
+        generation = self._app.consumer_generation_id
+        if generation != self._generation:
+            self._generation = generation
+            self.contiguity.forget()
+            self._rebalanced()
+        current = [event for event in events if event.message.generation_id == generation]
+        if len(current) < len(events):
+            consumer.drop(event.message for event in events if event.message.generation_id != generation)
+        for event in current:
+            await self._check(consumer, event.message)
+        chunks = [Chunk(event.message.topic, event.message.partition, event.message.value) for event in current]
+        if chunks and await self._step(chunks, generation):
+            for event in current:
+                await stream.ack(event)
+        else:
+            consumer.drop(event.message for event in current)
+
+    async def _check(self, consumer: Any, message: Any) -> None:  # noqa: ANN401
+        tp = TopicPartition(message.topic, message.partition)
+        first = message.value[0].offset
+        expected = self.contiguity.jump(tp, first, message.offset, consumer.next_committed(message.tp))
+        if expected is not None:
+            await check_jump(self._kafka, tp, expected, first)
+            consumer.pass_over(message.tp, first)
+
+
+def committed_offset(app: WorkerApp, tp: TopicPartition) -> int | None:
+    """The offset that the group has committed for a partition."""
+    offset: int | None = app.consumer.next_committed(TP(tp.topic, tp.partition))
+    return offset
+
+
+def end_at_once(phrase: str, error: BaseException) -> None:
+    """Ends the process without the goodbyes of an orderly stop, which would commit what has not been processed."""
+    try:
+        raise error
+    except BaseException:  # for its traceback in the log
+        log.exception(phrase, error=repr(error))
+    os._exit(1)
+
+
+async def watch_for_crash(app: WorkerApp) -> None:
+    """Ends the process when any service of Faust has failed."""
+    while not app.crashed:
+        await asyncio.sleep(0.2)
+    end_at_once("Faust failed", app.crash_reason or RuntimeError("for no stated reason"))
+
+
+def _credentials(kafka: KafkaSettings) -> Any:  # noqa: ANN401
+    if kafka.security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=kafka.sasl_username,
+            password=kafka.sasl_password,
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=ssl_context(kafka),
+        )
+    if kafka.security_protocol == "SSL":
+        return faust.SSLCredentials(ssl_context(kafka))
+    return None

@@ -1,0 +1,238 @@
+"""Everything that changes how Faust behaves, in one place, each change with its upstream issue.
+
+1. **Whole fetches.** Faust spends 35 to 90 µs on every record between the consumer thread and the agent. Here it is handed
+   lists of consecutive records of one partition (`Chunk`s) and treats each as one message: groups, assignment, tables, recovery,
+   flow control and commits stay Faust's.
+2. **Recovery guard** (upstream #596: events are skipped after recovery and committed all the same). The flow stands still until
+   partitions have been sought, and a poll in flight keeps its own copy of the active partitions.
+3. **Bulk recovery.** Rows are read by `StateTable.load` once the group has been joined, so that heartbeats go on meanwhile.
+4. **Taking what waits** without a timer and without acknowledging on errors (upstream #497, #527).
+5. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens.
+
+All of it is subclasses handed to Faust's own settings. `PATCHED` pins the source they were written against.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from aiokafka.structs import ConsumerRecord
+from faust import Schema
+from faust.streams import Stream
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from faust.transport.consumer import Consumer
+from faust.transport.drivers import aiokafka as driver
+from faust.transport.utils import DefaultSchedulingStrategy
+from faust.types import TP, ConsumerMessage
+
+from stream.state.table import StateTable
+
+KNOWN_VERSION = "0.15.3"
+CHUNK = 128  # records of one partition in a message: a busy partition cannot keep the others waiting for long
+COALESCE_SECONDS = 0.001  # the chunks of one poll arrive within this time of each other
+
+# SHA-256 of the source of what is overridden or relied on from inside; a test compares.
+PATCHED: Mapping[Callable[..., Any], str] = {
+    Consumer.getmany: "4b168d84882a70d6e3e2f9804430a63b92f8fd117d3187cbb4aeb54305bda34e",
+    Consumer.ack: "5fcf41cf45153475de3790dc56fec1b83335956dc8b3bf7ff6bbb2b57627f03f",
+    Consumer._drain_messages: "44a2500309e83c630493f6828af50166ec8d96a0b3e4fb2bab735f704ae93417",
+    Consumer._new_offset: "1d2c7ea89a7ad4f1a216c1d51936e569162cd66bd56f889e13fd29c910b58eb0",
+    Consumer.perform_seek: "0e8c130ff4b0afd82c0be9c5fd831316e10febc62c94032833911096e156d7c6",
+    driver.Consumer._to_message: "7c24f6511b2fcef7cbfe73526e78de033bfe0df211f1fd30509d699c9deb6ce4",
+    driver.AIOKafkaConsumerThread._fetch_records: "39a2c6c79fc1455a199629912b533458a720c64983bc957420a42feef6593baa",
+    Recovery.on_recovery_completed: "6ef567acf072e46da3fccbccc6d662371f634f622c3d510972d5df81f70ae3ac",
+    Recovery._build_highwaters: "91b4cc0d3724ae7bfc398e873684fc6f667ef8feb61a3b3314346ef11f2823de",
+    Recovery._build_offsets: "27eec86be06cb51f66dfd2572be2f9b41acd22c3570239bb5c554bd94e59a1d6",
+    TableManager.recovery.fget: "f0bf5de78b4c3d235c3554010480f407010ccb7c481c68852a985542b952df32",
+    Stream.noack_take: "f2cc2dbfc162d2006c94361c0ed68535c95484020849eb0d4210c1f52c4c430a",
+    Stream._enable_passive: "64da8ce9f729e30ea2c6952a4cb55617c1231f82793c4435966a8b811a0f26e8",
+}
+
+
+class UnknownFaustError(RuntimeError):
+    """Another release of Faust is installed than the one these changes were measured with.
+
+    Operator action: install the named release, or set `worker.allow_other_faust` after running the crash tests with yours.
+    """
+
+
+def check_version(*, allow_other: bool) -> None:
+    """Raises UnknownFaustError unless the installed Faust is the known one or another is allowed."""
+    installed = version("faust-streaming")
+    if installed != KNOWN_VERSION and not allow_other:
+        raise UnknownFaustError(
+            f"faust-streaming {installed} is installed; the worker is tested with {KNOWN_VERSION}: install that, or set "
+            "worker.allow_other_faust = true once tests/crash pass with yours"
+        )
+
+
+def source_digest(function: Callable[..., Any]) -> str:
+    """SHA-256 of a function's source, to notice when upstream changes it."""
+    return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
+
+
+def whole_fetches(topics: frozenset[str]) -> type[DefaultSchedulingStrategy]:
+    """The scheduler for Faust's `ConsumerScheduler` setting: records of `topics` come in lists, round-robin over partitions."""
+
+    class WholeFetches(DefaultSchedulingStrategy):  # type: ignore[misc]  # Faust is untyped to us
+        def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Any]]:
+            """Pairs of a partition and a list of its records; single records for other topics."""
+            single = {tp: batch for tp, batch in records.items() if tp.topic not in topics}
+            if single:
+                yield from super().iterate(single)
+            waiting = [(tp, batch) for tp, batch in records.items() if tp.topic in topics]
+            start = 0
+            while waiting:
+                for tp, batch in waiting:
+                    yield tp, batch[start : start + CHUNK]
+                start += CHUNK
+                waiting = [(tp, batch) for tp, batch in waiting if start < len(batch)]
+
+    return WholeFetches
+
+
+class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped to us
+    """The thread that polls Kafka."""
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: Any,
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Upstream #596: the set is live, and once it is empty aiokafka takes it for "all partitions"."""
+        if active_partitions is not None:
+            active_partitions = frozenset(active_partitions)
+            if not active_partitions:
+                return {}
+        return await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
+
+
+class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped to us
+    """Turns lists of records into messages and acknowledges all offsets of a list together."""
+
+    def _new_consumer_thread(self) -> ChunkThread:
+        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:  # noqa: ANN401
+        if type(record) is not list:
+            return super()._to_message(tp, record)
+        last, read = record[-1], self._read_offset[tp]
+        if read is None or last.offset >= read:
+            # Or the drain loop books every chunk as a compaction gap, in an interval tree.
+            self._read_offset[tp] = last.offset - 1
+        return ConsumerMessage(
+            last.topic, last.partition, last.offset, (last.timestamp or 0) / 1000, last.timestamp_type, (),
+            None, record, None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+
+    def ack(self, message: Any) -> bool:  # noqa: ANN401
+        """Acknowledges a message; for a chunk the offsets before its last one too."""
+        done: bool = super().ack(message)
+        if done and type(message.value) is list:
+            self._acked[message.tp].extend(range(message.value[0].offset, message.offset))
+        return done
+
+    def next_committed(self, tp: TP) -> int | None:
+        """The offset that the group has committed for a partition: where reading resumed. None before the first commit."""
+        committed: int | None = self._committed_offset[tp]
+        return committed
+
+    def pass_over(self, tp: TP, first: int) -> None:
+        """No record stands before `first` any more (transaction markers, retention): commits need not wait for them."""
+        self._committed_offset[tp] = first
+
+    def drop(self, messages: Iterable[Any]) -> None:
+        """Messages that will not be acknowledged: they are read again, and a rebalance need not wait for them."""
+        for message in messages:
+            self._unacked_messages.discard(message)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Says nothing: an idle partition is no error, and the start-up probe watches for real trouble."""
+
+
+class ChunkTransport(driver.Transport):  # type: ignore[misc]  # Faust is untyped to us
+    """Faust's transport with our consumer."""
+
+    Consumer = ChunkConsumer
+
+
+class Untouched(Schema):  # type: ignore[misc]  # Faust is untyped to us
+    """The agent gets the records as they are: decoding, and what to do with bad input, is ours."""
+
+    def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> None:  # noqa: ANN401
+        """No key: a chunk has many."""
+
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> list[ConsumerRecord]:  # noqa: ANN401, ARG002
+        """The list of records."""
+        records: list[ConsumerRecord] = message.value
+        return records
+
+
+class GuardedRecovery(Recovery):  # type: ignore[misc]  # Faust is untyped to us
+    """Recovery that skips no event and loads state in bulk."""
+
+    async def _build_highwaters(self, consumer: Any, tps: set[TP], destination: Any, title: str) -> None:  # noqa: ANN401
+        """The first step after the group was joined, with heartbeats running: the place to load state."""
+        if title == "active":
+            for table, partitions in list(self.actives_for_table.items()):
+                if isinstance(table, StateTable):
+                    await table.load(sorted(partitions))
+                    for tp in partitions:  # a Counter: its `update` would add
+                        self.active_offsets[tp] = table.persisted_offset(tp)
+        await super()._build_highwaters(consumer, tps, destination, title)
+
+    async def on_recovery_completed(self, generation_id: int = 0) -> None:
+        """Upstream #596: nothing is drained between here and the seek to committed offsets."""
+        self.app.consumer.stop_flow()
+        await super().on_recovery_completed(generation_id)
+
+
+class GuardedTableManager(TableManager):  # type: ignore[misc]  # Faust is untyped to us
+    """Faust's tables with our recovery."""
+
+    @property
+    def recovery(self) -> GuardedRecovery:
+        """The recovery service of this manager."""
+        if self._recovery is None:
+            self._recovery = GuardedRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
+
+
+async def take_waiting(stream: Any, most: int) -> AsyncIterator[list[Any]]:  # noqa: ANN401
+    """Yields what waits in the stream, at most about `most` messages, as Faust's events; the caller acknowledges them.
+
+    As `Stream.noack_take`, but woken by an arrival where that polls by a timer.
+    """
+    arrived, room = asyncio.Event(), asyncio.Event()
+    waiting: list[Any] = []
+
+    async def keep(value: Any) -> Any:  # noqa: ANN401
+        waiting.append(stream.current_event)
+        arrived.set()
+        if len(waiting) >= most:
+            room.clear()
+            await stream.wait(room)
+        return value
+
+    stream.enable_acks = False
+    channel = aiter(stream.channel)
+    stream.add_processor(keep)
+    stream._enable_passive(channel)
+    while not stream.should_stop:
+        await stream.wait_for_stopped(arrived)
+        if len(waiting) < most:
+            await asyncio.sleep(COALESCE_SECONDS)
+        taken = waiting.copy()
+        waiting.clear()
+        arrived.clear()
+        room.set()
+        if taken:
+            yield taken

@@ -1,0 +1,71 @@
+"""All that a worker knows besides user state: the catalogue and, by one reference, what it serves from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from stream.knowledge.catalogue import Catalogue
+from stream.knowledge.popularity import LivePopularity
+from stream.knowledge.serving import Serving
+from stream.knowledge.snapshot import Snapshot
+from stream.settings import Settings
+from stream.wire.messages import Event, Item
+
+SETTLE_SECONDS = 1.0  # live popularity is sorted anew after each change: once a second is enough for many items
+FEW = 1_000  # distinct items up to which it is taken over at once
+
+Make = Callable[[Snapshot | None], Serving]
+
+
+class Knowledge:
+    """Holds the catalogue, live popularity and the `Serving` of one version. Everything runs in the event loop, but for `prepare`."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        self.catalogue = Catalogue()
+        self.popularity = LivePopularity()
+        self._new_slots = settings.recommend.new_slots
+        self._types = settings.event_types()
+        self._clock = clock
+        self._observed: list[str] = []
+        self._settled_at = 0.0
+        self._changed_meanwhile: list[str] | None = None
+        self.serving = self._make(None)
+
+    def apply_item(self, partition: int, offset: int, item_id: str, item: Item | None) -> bool:
+        """Takes in a record of `items`; from the next list on it counts. Returns whether the item was unknown."""
+        new = item is not None and self.catalogue.number(item_id) < 0
+        self.catalogue.apply(partition, offset, item_id, item)
+        self.serving.item_changed(item_id)
+        if self._changed_meanwhile is not None:
+            self._changed_meanwhile.append(item_id)
+        return new
+
+    def observe(self, events: Iterable[Event]) -> None:
+        """Counts applied events for the popularity that is served before the first artifact."""
+        if self.serving.snapshot is not None:
+            return
+        self._observed += [event.item_id for event in events if self._types.is_positive(event.event_type)]
+        if len(self.popularity) < FEW or self._clock() - self._settled_at >= SETTLE_SECONDS:
+            self._settled_at = self._clock()
+            self.popularity.observe(self._observed)
+            self._observed.clear()
+
+    async def swap(self, snapshot: Snapshot) -> None:
+        """Makes and warms up a `Serving` in a thread, then replaces the one that serves."""
+        self._changed_meanwhile = []
+        try:
+            serving = await asyncio.to_thread(self._prepare, snapshot)
+            for item_id in dict.fromkeys(self._changed_meanwhile):
+                serving.item_changed(item_id)
+        finally:
+            self._changed_meanwhile = None
+        self.serving = serving
+
+    def _prepare(self, snapshot: Snapshot) -> Serving:
+        serving = self._make(snapshot)
+        serving.warm_up()
+        return serving
+
+    def _make(self, snapshot: Snapshot | None) -> Serving:
+        return Serving(snapshot, self.catalogue, self.popularity, new_slots=self._new_slots)

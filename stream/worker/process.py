@@ -1,0 +1,183 @@
+"""The worker's life: HTTP first, then Kafka, the catalogue and the artifact, then the group; stopped in order by a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from functools import partial
+
+from stream.http import Readiness, serve
+from stream.kafka import admin_client, wait_for_broker
+from stream.logs import Log, demote_errors
+from stream.metrics import WorkerMetrics
+from stream.settings import Settings
+from stream.state.table import StateTable
+from stream.wire.topics import DEAD_LETTERS, TopicsError, message_limit, topic_problems
+from stream.worker.app import (
+    Agent,
+    WorkerApp,
+    add_table,
+    build_app,
+    committed_offset,
+    end_at_once,
+    watch_for_crash,
+)
+from stream.worker.dead_letters import Tail
+from stream.worker.gauges import Gauges
+from stream.worker.knowledge import Knowledge
+from stream.worker.knowledge_follower import ArtifactsFollower, ItemsFollower
+from stream.worker.outbox import start_producer
+from stream.worker.step import MicroBatch
+
+PROBE_SECONDS = 0.2
+GAUGE_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+BROKER, TOPICS, CATALOGUE, ARTIFACT, PARTITIONS = "broker", "topics", "catalogue", "artifact", "partitions"
+WAITING_FOR = {
+    BROKER: "no Kafka broker has answered yet",
+    TOPICS: "topics not checked yet",
+    CATALOGUE: "catalogue not read yet",
+    ARTIFACT: "announced artifact not loaded yet",
+    PARTITIONS: "partitions not assigned or tables not recovered yet",
+}
+
+log = Log("alluvium.worker")
+
+
+class StuckError(RuntimeError):
+    """Partitions were not assigned, or state not recovered, within `worker.startup_seconds`.
+
+    Operator action: the process ends so that its supervisor starts it anew; if it goes on, look at the broker's log.
+    """
+
+
+async def run_worker(settings: Settings) -> None:
+    """Runs until SIGTERM or SIGINT. Raises PortTakenError, and within a group TopicsError, UnknownFaustError, KafkaError."""
+    demote_errors("aiokafka")  # it tries again by itself, or raises
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await Worker(settings).run(stop)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = WorkerMetrics()
+        self._readiness = Readiness()
+        for step, reason in WAITING_FOR.items():
+            self._readiness.wait_for(step, reason)
+        self._knowledge = Knowledge(settings, time.monotonic)
+        self._items = ItemsFollower(settings, self._knowledge, self._metrics)
+        self._artifacts = ArtifactsFollower(settings, self._knowledge, self._metrics)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serves until `stop` is set."""
+        worker = self._settings.worker
+        async with serve(worker.http_host, worker.http_port, self._metrics.text, self._readiness) as port:
+            log.info("worker starts", http=f"{worker.http_host}:{port}", group=worker.group_id)
+            life = asyncio.create_task(self._live(port))
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait((life, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            life.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await life
+            log.info("worker stopped")
+
+    async def _live(self, port: int) -> None:
+        await self._check_topics()
+        async with asyncio.TaskGroup() as tasks:
+            for follower in (self._items.follower, self._artifacts.follower):
+                tasks.create_task(follower.run())
+            tasks.create_task(self._artifacts.run())
+            await self._items.follower.caught_up.wait()
+            self._readiness.done(CATALOGUE)
+            await self._artifacts.settled.wait()
+            self._readiness.done(ARTIFACT)
+            await self._serve_events(f"http://{socket.gethostname()}:{port}")
+
+    async def _check_topics(self) -> None:
+        settings = self._settings
+        await wait_for_broker(settings.kafka, log, lambda reason: self._readiness.wait_for(BROKER, reason))
+        self._readiness.done(BROKER)
+        async with admin_client(settings.kafka) as admin:
+            problems = await topic_problems(admin, settings.kafka, settings.worker.group_id)
+            if problems:
+                raise TopicsError("\n".join(problems))
+            self._letter_bytes = await message_limit(admin, settings.kafka.topic_prefix + DEAD_LETTERS)
+        self._readiness.done(TOPICS)
+
+    async def _serve_events(self, url: str) -> None:
+        """Joins the group and answers until cancelled; then finishes and commits what is in flight, and leaves."""
+        settings = self._settings
+        app = build_app(settings, url)
+        table = add_table(app, settings)
+        producer = await start_producer(settings.kafka)
+        tail = Tail(settings.kafka, settings.kafka.topic_prefix + DEAD_LETTERS, partial(committed_offset, app))
+        step = MicroBatch(
+            settings,
+            table=table,
+            producer=producer,
+            knowledge=self._knowledge,
+            tail=tail,
+            letter_bytes=self._letter_bytes,
+            metrics=self._metrics,
+            generation=lambda: app.consumer_generation_id,
+        )
+        agent = Agent(app, settings, step.run, tail.forget)
+        watching = asyncio.create_task(self._watch(app, agent, table))
+        crash = asyncio.create_task(watch_for_crash(app))
+        try:
+            await app.start()
+            await asyncio.Event().wait()
+        finally:
+            watching.cancel()
+            await app.stop()
+            crash.cancel()
+            await producer.stop()
+
+    async def _watch(self, app: WorkerApp, agent: Agent, table: StateTable) -> None:
+        """Keeps /readyz and the gauges true; ends the process if it is stuck."""
+        gauges = Gauges(self._metrics, self._knowledge, self._artifacts, table)
+        limit = self._settings.worker.startup_seconds
+        ready_at, gauged_at, told = time.monotonic(), 0.0, -1
+        while True:
+            now = time.monotonic()
+            if is_recovered(app):
+                ready_at = now
+                self._readiness.done(PARTITIONS)
+                if told != app.consumer_generation_id:
+                    told = app.consumer_generation_id
+                    held = sorted({tp.partition for tp in app.consumer.assignment()})
+                    self._readiness.facts["partitions"] = held
+                    log.info("partitions assigned", generation=told, partitions=held, users=table.users())
+            else:
+                self._readiness.wait_for(PARTITIONS, WAITING_FOR[PARTITIONS])
+                if now - ready_at > limit:
+                    end_at_once("worker is stuck", StuckError(f"no partitions recovered for {limit:g} s"))
+            if now - gauged_at >= GAUGE_SECONDS:
+                gauged_at = now
+                gauges.update(app, agent.contiguity)
+                self._readiness.facts["artifact"] = gauges.artifact
+            await asyncio.sleep(PROBE_SECONDS)
+
+
+def is_recovered(app: WorkerApp) -> bool:
+    """Whether the group has been joined, state has been recovered and events flow."""
+    if not app.started or app.rebalancing or app._consumer is None:
+        return False
+    recovery = app.tables.recovery
+    return bool(
+        recovery.completed.is_set() and not recovery.signal_recovery_start.is_set() and app.consumer.flow_active
+    )

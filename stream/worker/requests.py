@@ -1,0 +1,211 @@
+"""Answers to the `requests` topic: every request gets a Recommendation, a list or an error, or is forwarded once.
+
+A user's state lives on the partition of the user's key. A request of kind `user` that stands elsewhere is forwarded
+there, with the key and the partition under which its answer is awaited in headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, get_args
+
+import msgspec
+from aiokafka.structs import ConsumerRecord
+
+from stream.knowledge.serving import Query, Serving
+from stream.state.user_state import UserState, decode_state
+from stream.wire.decoding import TOO_LARGE, Decoder, Rejection
+from stream.wire.messages import EventPosition, Problem, Request, RequestKind
+from stream.wire.partitioner import Partitioner
+from stream.worker.answers import UNKNOWN_USER, Answers, Made, state_query
+from stream.worker.batch import Chunk, DeadLetter, RowOf, record_time
+
+REPLY_KEY, REPLY_PARTITION = "alluvium-reply-key", "alluvium-reply-partition"
+SEARCH_NOT_AVAILABLE = "search_not_available"
+KINDS = get_args(RequestKind)
+
+
+class Reply(NamedTuple):
+    """An answer and where it is awaited."""
+
+    kind: str
+    partition: int
+    key: bytes
+    made: Made
+
+
+class Forward(NamedTuple):
+    """A request for a user whose state lives on another partition."""
+
+    partition: int
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+class Replied(NamedTuple):
+    """What came of the requests of a micro-batch."""
+
+    replies: list[Reply]
+    forwards: list[Forward]
+    dead: list[DeadLetter]
+
+
+class _Named(msgspec.Struct):
+    """What can be read of a request that cannot be decoded."""
+
+    request_id: str
+    kind: str = "unknown"
+
+
+class Requests:
+    """Answers requests; made once per worker."""
+
+    def __init__(self, decoder: Decoder, partitioner: Partitioner | None, partitions: int, events_topic: str) -> None:
+        self._decoder = decoder
+        self._partitioner = partitioner
+        self._partitions = partitions
+        self._events_topic = events_topic
+        self._longest_key = decoder.max_bytes
+
+    def reply(self, chunks: Iterable[Chunk], serving: Serving, answers: Answers, row_of: RowOf) -> Replied:
+        """Answers the requests of a micro-batch, in order."""
+        replied = Replied([], [], [])
+        for _topic, _partition, records in chunks:
+            for record in records:
+                self._one(record, serving, answers, row_of, replied)
+        return replied
+
+    def _one(self, record: ConsumerRecord, serving: Serving, answers: Answers, row_of: RowOf, replied: Replied) -> None:
+        request = self._decode(record)
+        if isinstance(request, Rejection):
+            replied.dead.append(DeadLetter(record, request))
+            named = _named(record.value)
+            if named is None or len(record.key or b"") > self._longest_key:
+                return
+            made = answers.failed(named.kind, named.request_id, record.value, Problem(request.code, request.detail))
+            replied.replies.append(_addressed(named.kind, record, made, named.request_id))
+            return
+        forward = self._forward(record, request)
+        if forward is not None:
+            replied.forwards.append(forward)
+            return
+        made = self._made(record, request, serving, answers, row_of)
+        replied.replies.append(_addressed(request.kind, record, made, request.request_id))
+
+    def _decode(self, record: ConsumerRecord) -> Request | Rejection:
+        if len(record.key or b"") > self._longest_key:
+            return Rejection(TOO_LARGE, f"the key has {len(record.key)} bytes, more than {self._longest_key}")
+        return self._decoder.request(record.value)
+
+    def _forward(self, record: ConsumerRecord, request: Request) -> Forward | None:
+        if request.kind != "user" or self._partitioner is None or _header(record, REPLY_KEY) is not None:
+            return None
+        key = (request.user_id or "").encode()
+        partition = self._partitioner(key, self._partitions)
+        if partition == record.partition:
+            return None
+        reply_key = request.request_id.encode() if record.key is None else record.key
+        headers = [(REPLY_KEY, reply_key), (REPLY_PARTITION, str(record.partition).encode())]
+        return Forward(partition, key, record.value, headers)
+
+    def _made(
+        self, record: ConsumerRecord, request: Request, serving: Serving, answers: Answers, row_of: RowOf
+    ) -> Made:
+        if request.kind == "search":
+            problem = Problem(
+                SEARCH_NOT_AVAILABLE, "this release cannot search yet: ask with kind user, item or session"
+            )
+            return answers.failed(request.kind, request.request_id, record.value, problem, request.user_id)
+        if request.kind == "item":
+            return self._similar(record, request, serving, answers, row_of)
+        if request.kind == "session":
+            return self._session(record, request, serving, answers)
+        return self._user(record, request, serving, answers, row_of)
+
+    def _user(
+        self, record: ConsumerRecord, request: Request, serving: Serving, answers: Answers, row_of: RowOf
+    ) -> Made:
+        state = self._state(record, request, row_of)
+        now = _now(record, state)
+        known = state if state is not None else UserState()
+        query = state_query(known, count=request.count, filters=request.filters, explain=request.explain, now=now)
+        ranked = serving.recommend([query])[0]
+        return answers.for_request(
+            request.kind, request.request_id, record.value, ranked,
+            now=now, partition=record.partition, user_id=request.user_id, seen=self._seen(record, state),
+            fallback=UNKNOWN_USER if state is None else None,
+        )  # fmt: skip
+
+    def _similar(
+        self, record: ConsumerRecord, request: Request, serving: Serving, answers: Answers, row_of: RowOf
+    ) -> Made:
+        state = self._state(record, request, row_of)
+        purchased = [] if state is None else state.purchased
+        ranked = serving.similar(request.item_id or "", request.count, request.filters, purchased)
+        return answers.for_request(
+            request.kind, request.request_id, record.value, ranked,
+            now=record_time(record), partition=record.partition, user_id=request.user_id,
+            seen=self._seen(record, state),
+        )  # fmt: skip
+
+    def _session(self, record: ConsumerRecord, request: Request, serving: Serving, answers: Answers) -> Made:
+        events = [self._decoder.complete(raw, record_time(record)) for raw in request.history or ()]
+        for event in events:
+            if isinstance(event, Rejection):
+                problem = Problem(event.code, f"in history: {event.detail}")
+                return answers.failed(request.kind, request.request_id, record.value, problem, request.user_id)
+        history = [event for event in events if not isinstance(event, Rejection)]
+        now = history[-1].timestamp if history else record_time(record)
+        query = Query(
+            items=[event.item_id for event in history],
+            types=[event.event_type for event in history],
+            times=[event.timestamp for event in history],
+            now=now,
+            count=request.count,
+            filters=request.filters,
+            purchased=[event.item_id for event in history if event.event_type == "purchase"],
+            explain=request.explain,
+        )
+        ranked = serving.recommend([query])[0]
+        return answers.for_request(
+            request.kind, request.request_id, record.value, ranked,
+            now=now, partition=record.partition, user_id=request.user_id,
+        )  # fmt: skip
+
+    def _state(self, record: ConsumerRecord, request: Request, row_of: RowOf) -> UserState | None:
+        row = None if request.user_id is None else row_of(record.partition, request.user_id.encode())
+        return None if row is None else decode_state(row)
+
+    def _seen(self, record: ConsumerRecord, state: UserState | None) -> EventPosition | None:
+        return None if state is None else EventPosition(self._events_topic, record.partition, state.offset)
+
+
+def _now(record: ConsumerRecord, state: UserState | None) -> int:
+    """The time a request asks at: its record's, or that of the user's newest event if Kafka knows none."""
+    if record_time(record) >= 0:
+        return record_time(record)
+    return state.times[-1] if state is not None and state.times else 0
+
+
+def _addressed(kind: str, record: ConsumerRecord, made: Made, request_id: str) -> Reply:
+    """An answer goes back under the request's key, on the request's partition."""
+    key, partition = _header(record, REPLY_KEY), _header(record, REPLY_PARTITION)
+    if key is None:
+        key = request_id.encode() if record.key is None else record.key
+    number = int(partition) if partition is not None and partition.isdigit() else record.partition
+    return Reply(kind, number, key, made)
+
+
+def _header(record: ConsumerRecord, name: str) -> bytes | None:
+    found: bytes | None = next((value for header, value in record.headers or () if header == name), None)
+    return found
+
+
+def _named(value: bytes | None) -> _Named | None:
+    """The id of a request that could not be decoded, if it says one."""
+    try:
+        named = msgspec.json.decode(value or b"", type=_Named)
+        return named if named.kind in KINDS else _Named(named.request_id)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

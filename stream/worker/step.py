@@ -1,0 +1,180 @@
+"""The micro-batch: the one step of the worker, from records taken to records answered.
+
+An exception anywhere ends the process, and the supervisor starts it anew from what is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from stream.knowledge.serving import Serving
+from stream.metrics import WorkerMetrics
+from stream.settings import Settings
+from stream.state.table import StateTable
+from stream.state.user_state import encode_state
+from stream.wire.decoding import Decoder
+from stream.wire.messages import EventPosition
+from stream.wire.partitioner import PARTITIONERS
+from stream.wire.times import to_iso
+from stream.wire.topics import DEAD_LETTERS, EVENTS, RECOMMENDATIONS, REQUESTS, changelog_name
+from stream.worker.answers import Answers, Made, Version, event_filters, state_query
+from stream.worker.batch import Chunk, DeadLetter, RowOf, Touched, decode, fold
+from stream.worker.dead_letters import Tail, letter_for
+from stream.worker.knowledge import Knowledge
+from stream.worker.measuring import Measuring
+from stream.worker.outbox import Outbox
+from stream.worker.requests import Replied, Requests
+
+SLICE, SLICE_BEHIND = 64, 256  # lists made at once, paced and when behind
+BEHIND = 1_024  # events of a micro-batch that say so
+
+Generation = Callable[[], int]
+Rows = dict[int, dict[bytes, bytes]]  # encoded state by partition and user
+
+
+class MicroBatch:
+    """Does the step; everything it acts on is handed in."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        table: StateTable,
+        producer: AIOKafkaProducer,
+        knowledge: Knowledge,
+        tail: Tail,
+        letter_bytes: int,
+        metrics: WorkerMetrics,
+        generation: Generation,
+    ) -> None:
+        kafka, self._settings = settings.kafka, settings
+        self._table, self._producer, self._knowledge, self._tail = table, producer, knowledge, tail
+        self._letter_bytes = letter_bytes
+        self._generation = generation
+        self._decoder = Decoder(settings.events)
+        self._events, self._requests_topic = kafka.topic_prefix + EVENTS, kafka.topic_prefix + REQUESTS
+        self._recommendations = kafka.topic_prefix + RECOMMENDATIONS
+        self._dead_letters = kafka.topic_prefix + DEAD_LETTERS
+        self._changelog = changelog_name(kafka, settings.worker.group_id)
+        partitioner = PARTITIONERS[kafka.partitioner]
+        self._requests = Requests(self._decoder, partitioner, kafka.partitions, self._events)
+        self._filters, self._digest = event_filters(settings), settings.digest()
+        self._measuring = Measuring(metrics, kafka, self._decoder.types)
+
+    async def run(self, chunks: Sequence[Chunk], generation: int) -> bool:
+        """Processes what was taken under a generation of the group; False if that has passed and nothing counts.
+
+        1. Take one version of all knowledge for the whole micro-batch.
+        2. Decode each record; what cannot be read becomes a dead letter.
+        3. Fold events into the states of their users; what stands at or below the stamp changes nothing.
+        4. Recommend for every user touched, and answer the requests.
+        5. Gather rows, lists and dead letters into one producer batch per topic and partition.
+        6. Send, and await every delivery.
+        7. Put the rows into the table and count. The caller acknowledges.
+        """
+        measuring = self._measuring
+        # 1. take
+        serving = self._knowledge.serving
+        answers = self._answers(serving)
+        events = [chunk for chunk in chunks if chunk.topic == self._events]
+        requests = [chunk for chunk in chunks if chunk.topic == self._requests_topic]
+        # 2. decode
+        with measuring.stage("decode"):
+            decoded = decode(events, self._decoder)
+        # 3. fold
+        with measuring.stage("state"):
+            touched = fold(decoded, self._table.row)
+            scored = measuring.score(touched, serving)
+        # 4. recommend
+        lists = await self._recommend(touched, serving, answers)
+        after = {(user.partition, user.user_id.encode()): user for user in touched}
+        replied = self._requests.reply(requests, serving, answers, self._row_after(after))
+        # 5. gather
+        emitting = time.perf_counter()
+        outbox = Outbox(self._producer)
+        changed = self._add_lists(outbox, touched, lists)
+        self._add_replies(outbox, replied)
+        await self._add_dead_letters(outbox, [*decoded.dead, *replied.dead])
+        # 6. send
+        if self._generation() != generation:
+            return False
+        delivered = await outbox.deliver()
+        if self._generation() != generation:
+            return False
+        # 7. keep
+        for partition, encoded in changed.items():
+            self._table.put(partition, encoded, delivered[TopicPartition(self._changelog, partition)].offset)
+        self._knowledge.observe(event for user in touched for event in user.applied)
+        measuring.stage_took("emit", time.perf_counter() - emitting)
+        measuring.batch(touched, lists, decoded.dead, replied, scored, serving)
+        return True
+
+    def _answers(self, serving: Serving) -> Answers:
+        snapshot = serving.snapshot
+        version = Version(
+            artifact=None if snapshot is None else snapshot.artifact_id,
+            parent=None if snapshot is None else snapshot.parent,
+            position=serving.catalogue_position,
+            settings=self._digest,
+            seed=self._settings.recommend.seed,
+        )
+        return Answers(version, to_iso(time.time_ns() // 1_000_000))
+
+    async def _recommend(self, touched: Sequence[Touched], serving: Serving, answers: Answers) -> list[Made]:
+        """One list for each user touched, in slices: between them the loop sees to heartbeats and to new chunks."""
+        width = SLICE_BEHIND if sum(len(user.events) for user in touched) > BEHIND else SLICE
+        count = self._settings.recommend.count
+        made: list[Made] = []
+        for start in range(0, len(touched), width):
+            users = touched[start : start + width]
+            with self._measuring.stage("rank"):
+                queries = [state_query(user.state, count=count, filters=self._filters, explain=False) for user in users]
+                ranked = serving.recommend(queries)
+            for user, listed in zip(users, ranked, strict=True):
+                seen = EventPosition(self._events, user.partition, user.newest)
+                made.append(answers.for_user(user.user_id, user.state, seen, listed))
+            await asyncio.sleep(0)
+        return made
+
+    def _row_after(self, touched: dict[tuple[int, bytes], Touched]) -> RowOf:
+        """Rows as they are after the events of this micro-batch, which come before its requests."""
+
+        def row(partition: int, user: bytes) -> bytes | None:
+            changed = touched.get((partition, user))
+            return self._table.row(partition, user) if changed is None else encode_state(changed.state)
+
+        return row
+
+    def _add_lists(self, outbox: Outbox, touched: Sequence[Touched], lists: Sequence[Made]) -> Rows:
+        """Adds a list for each user and the row of each whose state has changed; returns those rows by partition."""
+        rows: Rows = {}
+        for user, made in zip(touched, lists, strict=True):
+            key = user.user_id.encode()
+            outbox.add(self._recommendations, user.partition, key, made.value)
+            if user.changed:
+                user.state.last_recommendation_id = made.recommendation_id
+                user.state.last_artifact = made.artifact
+                user.state.last_items = made.item_ids
+                row = rows.setdefault(user.partition, {})[key] = encode_state(user.state)
+                outbox.add(self._changelog, user.partition, key, row)
+        return rows
+
+    def _add_replies(self, outbox: Outbox, replied: Replied) -> None:
+        for reply in replied.replies:
+            outbox.add(self._recommendations, reply.partition, reply.key, reply.made.value)
+        for partition, key, value, headers in replied.forwards:
+            outbox.add(self._requests_topic, partition, key, value, headers)
+
+    async def _add_dead_letters(self, outbox: Outbox, dead: Sequence[DeadLetter]) -> None:
+        """Adds the letters that do not stand in the topic since before a crash."""
+        for letter in dead:
+            record = letter.record
+            written = await self._tail.newest(record.partition)
+            if record.offset <= written.get(record.topic, -1):
+                continue
+            written[record.topic] = record.offset
+            outbox.add(self._dead_letters, record.partition, *letter_for(letter, self._letter_bytes))
