@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -30,14 +31,20 @@ def root(
     """Settings come from one TOML file and from environment variables ALLUVIUM_SECTION__KEY."""
 
 
-def main() -> None:
-    """The console script."""
+@cache
+def load_commands() -> typer.Typer:
+    """The application with all its commands."""
     for name in MODULES:
         module = f"stream.cli.{name}"
         if importlib.util.find_spec(module):
             import_module(module).register(app)
+    return app
+
+
+def main() -> None:
+    """The console script."""
     try:
-        app()
+        load_commands()()
     except BrokenPipeError:  # the reader of our output has gone: `alluvium state | head`
         sys.stderr.close()
         sys.exit(0)
