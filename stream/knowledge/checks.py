@@ -10,23 +10,26 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from indexing.trending import HALF_LIVES_MS
+from models.encoder import GAP_BUCKETS
+from models.features import PRICE_BUCKETS
 from stream.knowledge.manifest import ArtifactError
 
 Arrays = Mapping[str, np.ndarray]
 Shape = tuple[str | int, ...]
 
 # Each name's shape in sizes that must agree wherever the same letter stands. N items, D dimensions, E event types,
-# H heads, L the longest history, F the feed-forward width, G gap buckets; R features of the ranker, W its width.
+# H heads, L the longest history, F the feed-forward width, T token buckets; R features of the ranker, W its width.
 ENCODER: Mapping[str, Shape] = {
     "item_vectors": ("N", "D"),
     "tower.identities": ("N", "D"),
     "tower.tokens": ("T", "D"),
-    "tower.prices": ("P", "D"),
+    "tower.prices": (PRICE_BUCKETS, "D"),
     "tower.halfway": (1,),
     "encoder.types": ("E", "D"),
-    "encoder.gaps": ("G", "D"),
+    "encoder.gaps": (GAP_BUCKETS + 1, "D"),
     "encoder.distances": ("H", "L"),
-    "encoder.recency": ("H", "B"),
+    "encoder.recency": ("H", GAP_BUCKETS),
     **{f"encoder.norm{number}": (2, "D") for number in (1, 2, 3)},
     **{f"encoder.{name}": ("D", "D") for name in ("query", "key", "value", "output")},
     "encoder.inner": ("F", "D"),
@@ -50,11 +53,10 @@ MEMORY: Mapping[str, Shape] = {
     "sessions.item_starts": ("N+1",),
     "sessions.item_sessions": ("Q",),
     "sessions.item_positions": ("Q",),
-    "sessions.damping": ("N",),
     "covisitation.starts": ("N+1",),
     "covisitation.rows": ("C",),
     "covisitation.scores": ("C",),
-    "trending.counts": ("N", "K"),
+    "trending.counts": ("N", len(HALF_LIVES_MS)),
     "trending.order": ("N",),
     "trending.first_seen": ("N",),
 }
@@ -63,7 +65,7 @@ KINDS: Mapping[type[np.generic], tuple[str, ...]] = {
     np.int64: ("sessions.session_starts", "sessions.item_starts", "covisitation.starts", "trending.first_seen"),
     np.int32: ("sessions.session_items", "sessions.item_sessions", "covisitation.rows", "trending.order"),
     np.uint8: ("sessions.item_positions",),
-    np.float32: ("sessions.session_weights", "sessions.damping", "covisitation.scores", "trending.counts"),
+    np.float32: ("sessions.session_weights", "covisitation.scores", "trending.counts"),
 }
 
 

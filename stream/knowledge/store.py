@@ -80,7 +80,7 @@ class ArtifactStore:
 
     def manifest(self, artifact: str, manifest_sha256: str | None = None) -> Manifest:
         """An artifact's manifest, checked. Raises ArtifactError, also where it is not the one that was announced."""
-        return decode_manifest(self._manifest_bytes(self._checked(artifact), manifest_sha256), artifact)
+        return self._checked_manifest(artifact, manifest_sha256)[1]
 
     def manifest_sha256(self, artifact: str) -> str:
         """What an announcement pins: the SHA-256 of `manifest.json`, which holds those of all other files."""
@@ -130,19 +130,31 @@ class ArtifactStore:
 
     def fetch(self, artifact: str, manifest_sha256: str | None = None) -> tuple[Path, Manifest]:
         """A local directory with the artifact's files, hashed just now, and its manifest. Raises as `open` does."""
-        content = self._manifest_bytes(self._checked(artifact), manifest_sha256)
-        manifest = decode_manifest(content, artifact)
-        directory = Path(self._root) / artifact if self.is_local else self._cached(manifest, content)
-        problems = file_problems(directory, manifest)
-        if problems:
-            raise ArtifactError(f"artifact {artifact}: {'; '.join(problems)}")
+        content, manifest = self._checked_manifest(artifact, manifest_sha256)
+        directory = self._workplace / artifact
+        if self.is_local:
+            _refuse(artifact, file_problems(directory, manifest))
+        elif not directory.is_dir() or file_problems(directory, manifest):
+            with self.building() as partial:
+                self._download(manifest, content, partial)
+                shutil.rmtree(directory, ignore_errors=True)
+                partial.rename(directory)
         return directory, manifest
 
     def verify(self, artifact: str, manifest_sha256: str | None = None) -> Names:
-        """What is wrong with an artifact, read back as a worker would and asked for a list; empty when it is good."""
+        """What is wrong with an artifact, read back as a worker would and asked for a list; empty when it is good.
+
+        A remote one is read from its store even if the cache holds a copy. Raises OSError where the store is away.
+        """
         try:
-            directory, manifest = self.fetch(artifact, manifest_sha256)
-            probe(read_snapshot(directory, manifest))
+            content, manifest = self._checked_manifest(artifact, manifest_sha256)
+            if self.is_local:
+                _refuse(artifact, file_problems(self._workplace / artifact, manifest))
+                probe(read_snapshot(self._workplace / artifact, manifest))
+            else:
+                with self.building() as copy:
+                    self._download(manifest, content, copy)
+                    probe(read_snapshot(copy, manifest))
             return self._strangers(artifact)
         except FileNotFoundError as error:
             return [f"artifact {artifact} has gone while it was read: {error}"]
@@ -163,7 +175,7 @@ class ArtifactStore:
         """Removes an artifact; it is gone at once, never half."""
         place = self._at(self._checked(artifact))
         if self.is_local:
-            condemned = Path(self._root) / f"{DELETING}{artifact}"
+            condemned = self._workplace / f"{DELETING}{artifact}"
             Path(place).rename(condemned)
             shutil.rmtree(condemned, ignore_errors=True)
         else:
@@ -218,33 +230,26 @@ class ArtifactStore:
             _sync(built / name)
         built.chmod(0o755)
         _sync(built)
-        try:
-            built.rename(Path(self._root) / artifact)
-        except FileExistsError:
-            raise ArtifactError(f"artifact {artifact} exists in {self.url}: artifacts never change") from None
-        _sync(Path(self._root))
+        built.rename(self._workplace / artifact)
+        _sync(self._workplace)
 
     def _upload(self, built: Path, artifact: str) -> None:
         self._files.makedirs(self._at(artifact), exist_ok=True)
         for name in (*FILES, MANIFEST):
             self._files.put_file(str(built / name), self._at(artifact, name))
 
-    def _cached(self, manifest: Manifest, content: bytes) -> Path:
-        directory = self._workplace / manifest.id
-        if directory.is_dir() and not file_problems(directory, manifest):
-            return directory
-        with self.building() as partial:
-            for name, entry in manifest.files.items():
-                found = self._size(manifest.id, name)
-                if found != entry.size:
-                    raise ArtifactError(
-                        f"artifact {manifest.id}: {name} has {found} bytes, its manifest says {entry.size}"
-                    )
-                self._files.get_file(self._at(manifest.id, name), str(partial / name))
-            (partial / MANIFEST).write_bytes(content)
-            shutil.rmtree(directory, ignore_errors=True)
-            partial.rename(directory)
-        return directory
+    def _download(self, manifest: Manifest, content: bytes, directory: Path) -> None:
+        for name, entry in manifest.files.items():
+            size = self._size(manifest.id, name)
+            if size != entry.size:
+                raise ArtifactError(f"artifact {manifest.id}: {name} has {size} bytes, its manifest says {entry.size}")
+            self._files.get_file(self._at(manifest.id, name), str(directory / name))
+        (directory / MANIFEST).write_bytes(content)
+        _refuse(manifest.id, file_problems(directory, manifest))
+
+    def _checked_manifest(self, artifact: str, manifest_sha256: str | None) -> tuple[bytes, Manifest]:
+        content = self._manifest_bytes(self._checked(artifact), manifest_sha256)
+        return content, decode_manifest(content, artifact)
 
     def _manifest_bytes(self, artifact: str, manifest_sha256: str | None) -> bytes:
         self._files.invalidate_cache()
@@ -287,6 +292,11 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _refuse(artifact: str, problems: Names) -> None:
+    if problems:
+        raise ArtifactError(f"artifact {artifact}: {'; '.join(problems)}")
 
 
 def _sync(path: Path) -> None:

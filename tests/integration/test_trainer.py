@@ -103,7 +103,7 @@ async def write_clicks(house: House, count: int, seed: int) -> None:
         for number in range(count):
             user = rng.randrange(60)
             item = (user % GROUPS) * PER_GROUP + rng.randrange(PER_GROUP)
-            event = {
+            event: dict[str, str | int] = {
                 "user_id": f"u{user}",
                 "item_id": f"i{item}",
                 "event_type": "click",
@@ -114,7 +114,7 @@ async def write_clicks(house: House, count: int, seed: int) -> None:
                 await client.send(
                     house.settings.kafka.topic_prefix + "events",
                     json.dumps(event).encode(),
-                    key=event["user_id"].encode(),
+                    key=f"u{user}".encode(),
                 )
 
 
