@@ -100,6 +100,7 @@ class HistoryEncoder:
         p = self.parameters
         ends = np.cumsum(lengths)
         x = self.item_vectors[rows] + p["types"][types] + p["gaps"][gaps_before(times, ends - lengths)]  # (T, D)
+        x = x.astype(np.float64)  # sums differ with the shape of the batch in their last bits, which float32 then drops
         h = _standardise(x)
         last = ends - 1
         width = int(lengths.max())
@@ -166,7 +167,7 @@ def normalise(vectors: np.ndarray) -> Floats:
     return np.asarray(vectors / np.where(norms > 0, norms, 1.0), np.float32)
 
 
-def _standardise(x: np.ndarray) -> Floats:
+def _standardise(x: np.ndarray) -> np.ndarray:
     centred = x - x.mean(-1, keepdims=True)
     variance = np.einsum("ij,ij->i", centred, centred)[:, None] / x.shape[1]
-    return np.asarray(centred / np.sqrt(variance + np.float32(EPSILON)), np.float32)
+    return np.asarray(centred / np.sqrt(variance + EPSILON))

@@ -15,6 +15,7 @@ import numpy as np
 from models.encoder import Floats
 
 HIDDEN = 32
+BLOCK = 128  # candidates multiplied at once
 LIMIT = 8.0  # standard deviations; a feature further out is an accident of this moment, not a reason
 
 
@@ -66,10 +67,21 @@ class Ranker:
     def score(self, features: np.ndarray) -> Floats:
         """Scores (M,) of candidates with features (M, F); only their order within one list means anything."""
         a = self._arrays
-        s = np.clip((features - a["mean"]) / a["scale"], -LIMIT, LIMIT).astype(np.float32, copy=False)
+        s = _blocks((features - a["mean"]) / a["scale"])
         result = s @ a["linear"]
         if self.trained:
             hidden = s @ self._inner_t
             hidden += a["bias"]
             result += np.maximum(hidden, 0.0, out=hidden) @ a["outer"]
-        return np.asarray(result, np.float32)
+        return np.asarray(result.ravel()[: len(features)], np.float32)
+
+
+def _blocks(scaled: np.ndarray) -> Floats:
+    """Clipped features as blocks of one size, (blocks, BLOCK, F), zeros behind the last.
+
+    Products of matrices of one shape round alike, so a candidate's score does not depend on who else is scored with it.
+    """
+    count, width = scaled.shape
+    result = np.zeros((-(-count // BLOCK), BLOCK, width), np.float32)
+    np.clip(scaled, -LIMIT, LIMIT, out=result.reshape(-1, width)[:count])
+    return result

@@ -94,7 +94,7 @@ def fit(
     torch.manual_seed(seed)
     network = EncoderNetwork(encoder, settings.dropout)
     items = _TrainableTower(tower, features, counts, settings.id_dropout, rng)
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98))
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.0, betas=(0.9, 0.98))  # each step sets its rate
     sampler = NegativeSampler(counts, settings.negatives, settings.negatives_power)
     pieces = cut(histories, settings.length)
     steps = epochs * len(plan(pieces, settings.batch_events, np.random.default_rng(0)))

@@ -31,7 +31,7 @@ def evaluate(
     file: Annotated[Path, typer.Argument(help="CSV, TSV, Parquet or JSON Lines, gzip or not.", dir_okay=False)],
     protocol: Annotated[str, typer.Option(help=f"One of {', '.join(PROTOCOLS)}.")] = "prequential",
     dataset: Annotated[str | None, typer.Option(help="A known data set, instead of --columns.")] = None,
-    columns: Annotated[str | None, typer.Option(help="user=…,item=… and, if there, time=…,type=…,period=…")] = None,
+    columns: Annotated[str | None, typer.Option(help="user=…,item=… and any of time, type, session, period.")] = None,
     k: Annotated[str, typer.Option("--k", help="Cut-offs of the measures.")] = "10,20",
     refresh_every: Annotated[str, typer.Option(help="Prequential: events (20000) or event time (30m, 6h, 1d).")] = "1d",
     sample: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of users asked for; all are learned.")] = 1.0,
@@ -159,6 +159,7 @@ def _print(result: dict[str, Any], model: str) -> None:
         mean.add_row(title, *(f"{values[name]:.4f}" for name in names))
     stdout.print(mean)
     each = Table(title="by period", title_justify="left")
+    names = names[-3:]  # those of the largest cut-off
     for heading in ("period", "queries", "unseen", *names):
         each.add_column(heading, justify="right")
     for one in result["periods"]:

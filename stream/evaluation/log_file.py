@@ -16,13 +16,13 @@ import pyarrow.parquet
 
 from stream.wire.event_types import EventTypes
 
-COLUMNS = ("user", "item", "time", "type", "period")
+COLUMNS = ("user", "item", "time", "type", "session", "period")
 DAY_MS = 86_400_000
 FIRST_DAY_MS = 1_396_310_400_000  # 2014-04-01: where a log without times begins, on a plausible day
 
 DATASETS: Mapping[str, Mapping[str, str]] = {
-    "yoochoose": {"user": "session_id", "item": "item_id", "period": "period"},
-    "retailrocket": {"user": "user_id", "item": "item_id", "time": "timestamp"},
+    "yoochoose": {"user": "session_id", "item": "item_id", "session": "session_id", "period": "period"},
+    "retailrocket": {"user": "user_id", "item": "item_id", "time": "timestamp", "session": "session_id"},
     "online-retail": {"user": "CustomerID", "item": "StockCode", "time": "InvoiceDate"},
     "movielens": {"user": "userId", "item": "movieId", "time": "timestamp"},
 }
@@ -35,7 +35,10 @@ class LogFileError(ValueError):
 
 @dataclass(frozen=True)
 class EventLog:
-    """T events: numbers `users`, `items` into `user_ids`, `item_ids`; `types` codes, `times` (ms), `periods` (T,)."""
+    """T events: numbers `users`, `items` into `user_ids`, `item_ids`; `types` codes, `times` (ms), `periods` (T,).
+
+    `sessions` are numbers of sessions, None where the log does not tell them.
+    """
 
     user_ids: list[str]
     item_ids: list[str]
@@ -44,6 +47,7 @@ class EventLog:
     types: npt.NDArray[np.int64]
     times: npt.NDArray[np.int64]
     periods: npt.NDArray[np.int64]
+    sessions: npt.NDArray[np.int64] | None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -62,11 +66,12 @@ class EventLog:
             self.types[order],
             self.times[order],
             self.periods[order],
+            None if self.sessions is None else self.sessions[order],
         )
 
 
 def read_log(file: Path, columns: Mapping[str, str], event_types: EventTypes, default_type: str = "click") -> EventLog:
-    """Reads a file; `columns` names its columns for `user`, `item` and, where it has them, `time`, `type`, `period`.
+    """Reads a file; `columns` names its columns for `user`, `item`, and any of `time`, `type`, `session`, `period`.
 
     Rows without a user or an item are left out, so are rows of unknown event types. With a time column the events are
     ordered by it, equal times in the file's order; without one, a period is taken for a day and its rows are spread
@@ -93,7 +98,10 @@ def read_log(file: Path, columns: Mapping[str, str], event_types: EventTypes, de
     users, user_ids = _numbers(texts["user"], kept)
     items, item_ids = _numbers(texts["item"], kept)
     days = (times - times[0]) // DAY_MS if periods is None and len(times) else np.zeros(len(times), np.int64)
-    return EventLog(user_ids, item_ids, users, items, types[kept], times, days if periods is None else periods[kept])
+    sessions = _numbers(pc.fill_null(_texts(table[columns["session"]]), ""), kept)[0] if "session" in columns else None
+    return EventLog(
+        user_ids, item_ids, users, items, types[kept], times, days if periods is None else periods[kept], sessions
+    )
 
 
 def read_sequences(file: Path, event_types: EventTypes, default_type: str = "click") -> EventLog:
@@ -106,7 +114,7 @@ def read_sequences(file: Path, event_types: EventTypes, default_type: str = "cli
     items, item_ids = _numbers(pa.array([item for _, item in pairs]), np.arange(len(pairs)))
     code = event_types.code(default_type)
     zeros = np.zeros(len(pairs), np.int64)
-    return EventLog(user_ids, item_ids, users, items, zeros + code, FIRST_DAY_MS + place * 60_000, zeros)
+    return EventLog(user_ids, item_ids, users, items, zeros + code, FIRST_DAY_MS + place * 60_000, zeros, users)
 
 
 def _decompressed(raw: pa.NativeFile, file: Path) -> pa.NativeFile:

@@ -78,9 +78,10 @@ class Examiner:
 
     def learn(self, until: int) -> None:
         """A refresh over all events before position `until`; without anything to learn the snapshot stays."""
-        begin = self.plan.clock()
+        begin, sessions = self.plan.clock(), self.log.sessions
         for at in range(self.learned_until, until):
-            self.window.append(*self._event(at))
+            session = None if sessions is None else str(sessions[at])
+            self.window.append(*self._event(at), session_id=session)
         self.window.trim(self.plan.window_events)
         new, self.learned_until = until - self.learned_until, until
         self.version += 1

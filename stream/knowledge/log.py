@@ -19,7 +19,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Log:
-    """T events in log order: `users`, item `rows`, `types` codes, `times` (ms), `sessions`, `weights` of their types (T,).
+    """T events in log order: `users`, item `rows`, `types` codes, `times` (ms), `sessions`, type `weights` (T,).
 
     `new` is the position of the first event that the parent has not seen.
     """
