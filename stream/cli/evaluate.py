@@ -75,10 +75,9 @@ def evaluate(
 def _plan(
     settings: Settings, model: str, against: str, k: str, sample: float, seed: int | None, bar: Progress, task: TaskID
 ) -> Plan:
-    import torch  # noqa: PLC0415
-
     from stream.evaluation.answering import MODELS  # noqa: PLC0415
     from stream.evaluation.protocols import Plan  # noqa: PLC0415
+    from stream.knowledge.threads import use_threads  # noqa: PLC0415
 
     names = [name.strip() for name in against.split(",") if name.strip()]
     for name in (model, *names):
@@ -90,7 +89,7 @@ def _plan(
         cutoffs = [0]
     if cutoffs[0] < 1 or cutoffs[-1] > 200:
         fail(f"--k must be whole numbers from 1 to 200, is {k!r}", WRONG_USAGE)
-    torch.set_num_threads(settings.trainer.threads)
+    use_threads(settings.trainer.threads)
     return Plan(
         model=model,
         against=[name for name in names if name != model],

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from indexing.histories import HistoryBatch
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.serving import LivePopularity, Query, Serving
 from stream.knowledge.snapshot import Snapshot
@@ -24,17 +23,18 @@ def answerer(model: str, snapshot: Snapshot, catalogue: Catalogue) -> Answer:
     if model == "full":
         serving = Serving(snapshot, catalogue, LivePopularity())
         return lambda queries, count: [ranked.item_ids for ranked in serving.recommend(queries)]  # noqa: ARG005
-    sources: dict[str, Callable[[HistoryBatch, int], np.ndarray]] = {
-        "covisitation": lambda batch, count: snapshot.covisitation.candidates(batch, count)[0],
-        "sessions": lambda batch, count: snapshot.sessions.candidates(batch, count)[0],
-        "neural": lambda batch, count: _nearest(snapshot, batch, count),
-        "popular": lambda batch, count: np.tile(snapshot.trending.order[:count], (len(batch), 1)),
+    sources: dict[str, Callable[[Sequence[Query], int], np.ndarray]] = {
+        "covisitation": lambda queries, count: snapshot.covisitation.candidates(snapshot.histories(queries), count)[0],
+        "sessions": lambda queries, count: snapshot.sessions.candidates(snapshot.histories(queries), count)[0],
+        "neural": lambda queries, count: _nearest(snapshot, queries, count),
+        "popular": lambda queries, count: np.tile(snapshot.trending.order[:count], (len(queries), 1)),
     }
     listed = sources[model]
-    return lambda queries, count: _named(snapshot, listed(snapshot.histories(queries), count))
+    return lambda queries, count: _named(snapshot, listed(queries, count))
 
 
-def _nearest(snapshot: Snapshot, batch: HistoryBatch, count: int) -> np.ndarray:
+def _nearest(snapshot: Snapshot, queries: Sequence[Query], count: int) -> np.ndarray:
+    batch = snapshot.histories(queries)
     users = snapshot.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.now)
     return snapshot.vectors.search(users, count)[0]
 
