@@ -49,7 +49,12 @@ FENCED = {
     "faust": ("stream.worker", "stream.state.table", "stream.doctor"),  # the doctor names its version
     "mode": ("stream.worker", "stream.state.table"),
     "prometheus_client": ("stream.metrics",),
-    "torch": ("models", "stream.knowledge", "stream.trainer", "stream.evaluation", "stream.doctor"),
+    "torch": ("models", "stream.knowledge.threads"),
+        "models",
+        "stream.trainer",
+        "stream.cli.evaluate",
+        "stream.doctor",
+    ),  # beyond models: number of threads, version
     "faiss": ("indexing", "stream.doctor"),
     "numba": ("indexing",),
     "confluent_kafka": (),
