@@ -359,7 +359,7 @@ def test_the_newest_valid_artifact_is_found(store: ArtifactStore) -> None:
 
 
 def test_ids_are_sorted_by_time_even_when_the_clock_goes_back() -> None:
-    """An id names its moment; where the clock says an earlier one than the last artifact's, the next second is taken."""
+    """An id names its moment; where the clock has gone back, the next second is taken."""
     files = {"index.faiss": FileEntry(1, "ab" * 32)}
     first = artifact_id(NOON, files)
     assert is_artifact_id(first)
