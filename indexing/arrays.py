@@ -12,6 +12,10 @@ def frozen(array: npt.ArrayLike, dtype: npt.DTypeLike) -> np.ndarray:
     Numba compiles a loop anew for an array that is writable or unaligned where the one before was not: arrays just
     built and arrays mapped from a file must look the same to it.
     """
+    if isinstance(array, np.ndarray) and array.dtype == dtype:
+        flags = array.flags
+        if flags.c_contiguous and flags.aligned and not flags.writeable:
+            return array
     result = np.require(np.asarray(array, dtype), requirements=["C", "A"]).view()
     result.flags.writeable = False
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,9 +13,10 @@ from indexing.arrays import frozen
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s, Interactions, session_lists
 
 WINDOW = 8  # places before and after
-FORWARD, BACKWARD, FADE = 1.0, 0.6, 0.75  # weight of the next place, of the one before, and of each further one
+FORWARD, BACKWARD, FADE = 1.0, 0.6, 0.6  # weight of the next place, of the one before, and of each further one
 HALF_LIFE_MS = 7 * 86_400_000
-LAST_WEIGHTS = tuple(0.6**place for place in range(8))  # of the user's last different items, newest first
+LAST_WEIGHTS = tuple(0.4**place for place in range(8))  # of the user's last different items, newest first
+_LAST_WEIGHTS = np.array(LAST_WEIGHTS, np.float32)
 
 
 def distance_weights(window: int, forward: float, backward: float, fade: float) -> Floats:
@@ -76,19 +78,22 @@ class Covisitation:
     def candidates(self, batch: HistoryBatch, k: int) -> tuple[Int32s, Floats]:
         """The k items that go best with each user's last items: rows (B, k) with -1 padding, scores (B, k)."""
         rows, scores = np.full((len(batch), k), -1, np.int32), np.zeros((len(batch), k), np.float32)
-        most = int(np.diff(self.starts).max(initial=0))
         kernels.covisited(
             batch.rows,
             batch.starts,
             self.starts,
             self.rows,
             self.scores,
-            np.array(LAST_WEIGHTS, np.float32),
-            table_size(most * len(LAST_WEIGHTS)),
+            _LAST_WEIGHTS,
+            self._table_size,
             rows,
             scores,
         )
         return rows, scores
+
+    @cached_property
+    def _table_size(self) -> int:
+        return table_size(int(np.diff(self.starts).max(initial=0)) * len(LAST_WEIGHTS))
 
     def neighbours(self, row: int) -> tuple[Int32s, Floats]:
         """The neighbours of one item, best first, and their scores."""

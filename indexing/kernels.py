@@ -117,11 +117,10 @@ def session_neighbours(
     starts: Any,
     session_starts: Any,
     session_items: Any,
-    session_weights: Any,
     item_starts: Any,
     item_sessions: Any,
     item_positions: Any,
-    item_damping: Any,
+    item_weights: Any,
     last_weights: Any,
     distance_weights: Any,
     neighbours: int,
@@ -143,7 +142,7 @@ def session_neighbours(
         for rank in range(asked):
             for at in range(item_starts[last[rank]], item_starts[last[rank] + 1]):
                 session, before = item_sessions[at], count
-                weight = last_weights[rank] * session_weights[session]
+                weight = last_weights[rank] * item_weights[at]
                 count = _add(session_keys, session_sums, session_used, count, session, weight)
                 if count > before:  # the newest common item is the place to look around
                     matches[session_used[before]] = item_positions[at]
@@ -155,8 +154,7 @@ def session_neighbours(
             for near in range(max(start, middle - window), min(end, middle + window + 1)):
                 weight = session_sums[slot] * distance_weights[near - middle + window]
                 if weight > 0.0:
-                    row = session_items[near]
-                    found = _add(item_keys, item_sums, item_used, found, row, weight * item_damping[row])
+                    found = _add(item_keys, item_sums, item_used, found, session_items[near], weight)
         listed = _best(item_keys, item_sums, item_used, found, best, best.size)
         for at in range(listed):
             out_rows[user, at] = item_keys[best[at]]

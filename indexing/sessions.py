@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -21,7 +22,9 @@ NEIGHBOURS = 64
 WINDOW = 5
 FORWARD, BACKWARD, FADE = 1.0, 0.6, 0.8
 HALF_LIFE_MS = 3 * 86_400_000
-LAST_WEIGHTS = (1.0, 0.6, 0.36, 0.216)  # of the user's last different items, newest first
+LAST_WEIGHTS = (1.0, 0.4, 0.16, 0.064)  # of the user's last different items, newest first
+_LAST_WEIGHTS = np.array(LAST_WEIGHTS, np.float32)
+_DISTANCE_WEIGHTS = distance_weights(WINDOW, FORWARD, BACKWARD, FADE)
 _DTYPES = {
     "session_starts": np.int64,
     "session_items": np.int32,
@@ -29,7 +32,6 @@ _DTYPES = {
     "item_starts": np.int64,
     "item_sessions": np.int32,
     "item_positions": np.uint8,
-    "damping": np.float32,
 }
 
 
@@ -37,9 +39,8 @@ _DTYPES = {
 class SessionNeighbours:
     """Sessions, newest first, and the sessions of each item, newest first, both in CSR form.
 
-    `session_starts` (S + 1,), `session_items` (P,), `session_weights` (S,) recency / sqrt(length); `item_starts` (N +
-    1,), `item_sessions` (Q,) and `item_positions` (Q,), the item's last place in that session; `damping` (N,) what an
-    item's score is multiplied by, so that items which stand in every session do not win everywhere.
+    `session_starts` (S + 1,), `session_items` (P,), `session_weights` (S,) recency / sqrt(length); `item_starts`
+    (N + 1,), `item_sessions` (Q,) and `item_positions` (Q,), the item's last place in that session.
     """
 
     session_starts: Int64s
@@ -48,7 +49,6 @@ class SessionNeighbours:
     item_starts: Int64s
     item_sessions: Int32s
     item_positions: np.ndarray
-    damping: Floats
 
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
@@ -79,35 +79,42 @@ class SessionNeighbours:
             np.concatenate(([0], np.cumsum(np.minimum(counts, sessions_per_item), dtype=np.int64))),
             sessions[kept],
             positions[kept].astype(np.uint8),
-            np.ones(item_count, np.float32),
         )
 
     def candidates(self, batch: HistoryBatch, k: int) -> tuple[Int32s, Floats]:
         """The k items found in the sessions most like each user's: rows (B, k) with -1 padding, scores (B, k)."""
         rows, scores = np.full((len(batch), k), -1, np.int32), np.zeros((len(batch), k), np.float32)
-        per_item = int(np.diff(self.item_starts).max(initial=0))
         kernels.session_neighbours(
             batch.rows,
             batch.starts,
             self.session_starts,
             self.session_items,
-            self.session_weights,
             self.item_starts,
             self.item_sessions,
             self.item_positions,
-            self.damping,
-            np.array(LAST_WEIGHTS, np.float32),
-            distance_weights(WINDOW, FORWARD, BACKWARD, FADE),
+            self._item_weights,
+            _LAST_WEIGHTS,
+            _DISTANCE_WEIGHTS,
             NEIGHBOURS,
-            table_size(max(per_item * len(LAST_WEIGHTS), NEIGHBOURS * (2 * WINDOW + 1))),
+            self._table_size,
             rows,
             scores,
         )
         return rows, scores
 
+    @cached_property
+    def _table_size(self) -> int:
+        per_item = int(np.diff(self.item_starts).max(initial=0))
+        return table_size(max(per_item * len(LAST_WEIGHTS), NEIGHBOURS * (2 * WINDOW + 1)))
+
+    @cached_property
+    def _item_weights(self) -> np.ndarray:
+        """The weight of each of the items' sessions, (Q,): read in a row instead of here and there."""
+        return frozen(self.session_weights[self.item_sessions], np.float32)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays by name."""
-        return dict(vars(self))
+        return {name: getattr(self, name) for name in _DTYPES}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> SessionNeighbours:

@@ -15,7 +15,7 @@ import numpy as np
 from models.encoder import Floats
 
 HIDDEN = 32
-BLOCK = 128  # candidates multiplied at once
+BLOCK = 1_024  # candidates scored at once
 LIMIT = 8.0  # standard deviations; a feature further out is an accident of this moment, not a reason
 
 
@@ -27,7 +27,7 @@ class Ranker:
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-        self._inner_t = np.ascontiguousarray(self._arrays["inner"].T)
+        self._inner_t = np.ascontiguousarray(self._arrays["inner"].T, np.float64)
 
     @classmethod
     def untrained(cls, weights: np.ndarray) -> Ranker:
@@ -66,22 +66,23 @@ class Ranker:
 
     def score(self, features: np.ndarray) -> Floats:
         """Scores (M,) of candidates with features (M, F); only their order within one list means anything."""
+        result = np.empty(len(features), np.float32)
+        for start in range(0, len(features), BLOCK):
+            result[start : start + BLOCK] = self._score(features[start : start + BLOCK])
+        return result
+
+    def _score(self, features: np.ndarray) -> Floats:
+        """Scores of a part that fits in the processor's cache.
+
+        BLAS sums in an order that depends on how many candidates there are: in double precision that is lost when
+        rounding to single, so a candidate's score does not depend on who else is scored with it. einsum always sums in
+        one order.
+        """
         a = self._arrays
-        s = _blocks((features - a["mean"]) / a["scale"])
-        result = s @ a["linear"]
+        s = np.clip((features - a["mean"]) / a["scale"], -LIMIT, LIMIT).astype(np.float32, copy=False)
+        result = np.einsum("ij,j->i", s, a["linear"])
         if self.trained:
-            hidden = s @ self._inner_t
+            hidden = (s.astype(np.float64) @ self._inner_t).astype(np.float32)
             hidden += a["bias"]
-            result += np.maximum(hidden, 0.0, out=hidden) @ a["outer"]
-        return np.asarray(result.ravel()[: len(features)], np.float32)
-
-
-def _blocks(scaled: np.ndarray) -> Floats:
-    """Clipped features as blocks of one size, (blocks, BLOCK, F), zeros behind the last.
-
-    Products of matrices of one shape round alike, so a candidate's score does not depend on who else is scored with it.
-    """
-    count, width = scaled.shape
-    result = np.zeros((-(-count // BLOCK), BLOCK, width), np.float32)
-    np.clip(scaled, -LIMIT, LIMIT, out=result.reshape(-1, width)[:count])
-    return result
+            result += np.einsum("ij,j->i", np.maximum(hidden, 0.0, out=hidden), a["outer"])
+        return np.asarray(result, np.float32)

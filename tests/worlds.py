@@ -26,7 +26,13 @@ from stream.wire.messages import NO_FILTERS, Filters, Item
 TYPES = ("click", "cart", "purchase", "remove", "dislike")
 HOUR = 3_600_000
 DIMENSIONS = 16
-WEIGHTS = {"sessions_score": 1.0, "covisitation_score": 1.0, "ann_score": 0.5, "similarity": 0.5, "popularity_week": 0.1}
+WEIGHTS = {
+    "sessions_score": 1.0,
+    "covisitation_score": 1.0,
+    "ann_score": 0.5,
+    "similarity": 0.5,
+    "popularity_week": 0.1,
+}
 
 
 def sessions_of(*sessions: Sequence[int], start: int = 0) -> Interactions:
@@ -109,7 +115,11 @@ def catalogue_of(*items: Item) -> Catalogue:
 
 
 def clicked(
-    *names: str, types: Sequence[str] | None = None, count: int = 20, filters: Filters = NO_FILTERS, explain: bool = False
+    *names: str,
+    types: Sequence[str] | None = None,
+    count: int = 20,
+    filters: Filters = NO_FILTERS,
+    explain: bool = False,
 ) -> Query:
     """A query of a user who clicked these items, a minute apart; what was bought is what the types say."""
     kinds = ["click"] * len(names) if types is None else list(types)

@@ -41,9 +41,7 @@ def ranked_places(ranking: Ranking) -> list[Places]:
     return [Places(rows[at][:size], scores[at][:size], bits[at][:size]) for at, size in enumerate(lengths)]
 
 
-def fill(
-    places: Places, count: int, vector: Floats, *, snapshot: Snapshot, vectors: Floats, allowed: Bools
-) -> None:
+def fill(places: Places, count: int, vector: Floats, *, snapshot: Snapshot, vectors: Floats, allowed: Bools) -> None:
     """Fills a list up to `count` by exact search: the rows nearest to `vector` (D,), equal ones by popularity, then by
     row.
 

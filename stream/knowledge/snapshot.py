@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing import kernels
+from indexing.arrays import frozen
 from indexing.candidates import Candidates, Found, ItemFacts, kinds_of, merged, union
 from indexing.covisitation import Covisitation
 from indexing.histories import Floats, HistoryBatch, Int32s
@@ -111,6 +112,11 @@ class Snapshot:
         return self.trending.popularity()
 
     @cached_property
+    def _facts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        first_seen = frozen(self.trending.first_seen, np.int64)
+        return frozen(self.popularity, np.float32), frozen(self.counts, np.float32), first_seen
+
+    @cached_property
     def trending_top(self) -> Int32s:
         """The trending candidates, the same for everybody."""
         return self.trending.top(TRENDING)
@@ -152,7 +158,7 @@ class Snapshot:
             ann=ann,
             new=new,
             trending=self.trending_top,
-            facts=ItemFacts(fresh.vectors, self.popularity, self.counts, self.trending.first_seen),
+            facts=ItemFacts(fresh.vectors, *self._facts),
             available=fresh.available,
         )
 

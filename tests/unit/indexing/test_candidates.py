@@ -88,7 +88,9 @@ def test_features_by_hand() -> None:
         "history_length": log(3),
         "session_length": log(2),
     }
-    np.testing.assert_allclose([two[name] for name in FEATURES], [expected.get(name, 0.0) for name in FEATURES], rtol=1e-6)
+    np.testing.assert_allclose(
+        [two[name] for name in FEATURES], [expected.get(name, 0.0) for name in FEATURES], rtol=1e-6
+    )
     candidates = by_hand(batch)
     assert 0 not in candidates.rows  # its latest event is a removal, and nobody else names it
     three = features_of(candidates, 3)
@@ -129,7 +131,9 @@ def test_rows_newer_than_the_facts_have_vectors_only() -> None:
     candidates = by_hand(HistoryBatch.of([[0]]), facts=facts, new=found([(7, 0.6)]))
     seven = features_of(candidates, 7)
     assert names_of(candidates, 7) == {"new"}
-    np.testing.assert_allclose([seven["similarity"], seven["cold"], seven["popularity_week"], seven["age"]], [0.6, 1, 0, 0])
+    np.testing.assert_allclose(
+        [seven["similarity"], seven["cold"], seven["popularity_week"], seven["age"]], [0.6, 1, 0, 0]
+    )
 
 
 def test_merging_keeps_the_best_of_both() -> None:
@@ -139,7 +143,7 @@ def test_merging_keeps_the_best_of_both() -> None:
 
 
 def test_candidates_do_not_depend_on_the_batch_nor_hold_repeats() -> None:
-    """Over a small world: asked alone or together, the same rows, bits and (but for the encoder's last bits) features."""
+    """Over a small world: asked alone or together, the same rows, bits and (nearly) features."""
     snapshot = small_snapshot(random_sessions(200, 500, seed=4), 200)
     rng = np.random.default_rng(5)
     queries = [clicked(*(f"i{row}" for row in rng.integers(0, 200, rng.integers(0, 12)))) for _ in range(40)]

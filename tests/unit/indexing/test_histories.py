@@ -18,7 +18,7 @@ def test_histories_keep_their_order_and_owner() -> None:
 
 
 def test_sessions_end_after_a_pause_and_come_newest_first() -> None:
-    """Two users interleaved; user 1 pauses for more than the gap. The session with the newest last event comes first."""
+    """Two users interleaved, user 1 pauses for longer than the gap: the session with the newest last event is first."""
     interactions = Interactions.of([1, 2, 1, 2, 1], [10, 20, 11, 21, 12], [0, 50, 100, 150, 900], gap_ms=200)
     assert interactions.sessions.tolist() == [0, 2, 0, 2, 1]
     lists = session_lists(interactions)

@@ -27,7 +27,7 @@ def test_items_come_back_as_they_were() -> None:
 
 
 def test_a_tombstone_retires_and_a_new_record_revives() -> None:
-    """After a tombstone an item is nowhere; a record for one never heard of is harmless; a later record brings it back."""
+    """After a tombstone an item is nowhere, one for an unknown item is harmless, a later record brings it back."""
     catalogue = catalogue_of(MUG, BARE)
     catalogue.apply(0, 2, "mug", None)
     catalogue.apply(1, 9, "ghost", None)

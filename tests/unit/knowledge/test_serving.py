@@ -49,7 +49,7 @@ def test_a_personal_list_follows_the_history() -> None:
 
 @pytest.mark.parametrize("record", [None, item(1, TOPICS, available=False)], ids=["tombstone", "unavailable"])
 def test_a_retired_item_leaves_all_lists_at_once(record: Item | None) -> None:
-    """Personal, popular, similar, filtered: the item is in none of them after the record, and in them again after a new one."""
+    """Personal, popular, similar, filtered: the item is in none of them after the record, in all after a new one."""
     serving = serving_of()
     asked = [clicked("i1", "i6"), clicked("i1", filters=Filters(category="topic1")), NOBODY]
 
@@ -66,7 +66,7 @@ def test_a_retired_item_leaves_all_lists_at_once(record: Item | None) -> None:
 
 
 def test_a_new_item_reaches_those_it_is_for() -> None:
-    """An item that came after the snapshot is in the lists of users of its topic, as `new`, and found by filters and by likeness."""
+    """An item that came after the snapshot is listed for users of its topic, as `new`, by filters and by likeness."""
     serving = serving_of()
     before = one(serving, clicked("i1", "i6", "i11"))
     change(serving, "fresh", item(1, TOPICS, item_id="fresh"))
@@ -80,7 +80,7 @@ def test_a_new_item_reaches_those_it_is_for() -> None:
 
 
 def test_a_place_is_kept_for_new_items() -> None:
-    """In a full list of ten one of the new items stands last at least; with no place kept there may be none; lists of nine keep none."""
+    """A list of ten has the new item, if only in its last place; the places above are those of a list without it."""
     kept, free = serving_of(new_slots=1), serving_of(new_slots=0)
     for serving in (kept, free):
         change(serving, "fresh", item(1, TOPICS, item_id="fresh"))
@@ -178,7 +178,7 @@ def test_what_was_bought_or_seen_can_be_excluded() -> None:
 
 
 def test_what_is_disliked_comes_last_if_at_all() -> None:
-    """A disliked item is not in a list that can be filled without it, and last in one that cannot; nothing follows from it."""
+    """A disliked item is not in a list that can be filled without it, and last in one that cannot."""
     serving = serving_of()
     query = clicked("i1", "i6", types=["click", "dislike"], count=20)
     assert "i6" not in one(serving, query).item_ids
@@ -212,7 +212,7 @@ def test_reasons_are_items_of_the_history() -> None:
 
 
 def test_the_same_state_makes_the_same_lists() -> None:
-    """Two servings of two equal snapshots, one warmed up, asked in other batches: equal to the last bit of each id."""
+    """Two servings of two equal snapshots, one warmed up, asked in other batches: equal lists."""
     first, second = serving_of(), serving_of()
     second.warm_up()
     for serving in (first, second):
@@ -224,7 +224,7 @@ def test_the_same_state_makes_the_same_lists() -> None:
     for start in range(0, 300, 7):
         part = second.recommend(queries[start : start + 7])
         assert [ranked.item_ids for ranked in part] == [ranked.item_ids for ranked in together[start : start + 7]]
-        assert [ranked.sources for ranked in part] == [ranked.sources for ranked in together[start : start + 7]]
+        assert part == together[start : start + 7]  # scores and sources too, to the last bit
 
 
 def test_the_catalogues_position_is_plain_and_sorted() -> None:

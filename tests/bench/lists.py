@@ -1,0 +1,154 @@
+"""What a list costs: microseconds of CPU time by stage and batch size, over the clicks of a file.
+
+    python tests/bench/lists.py yoochoose/ader_yoochoose_stream.csv.gz
+
+Memories are built from all days but the last, which asks. Vectors, encoder and ranker have their real shapes and are
+not trained: this measures time alone.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow.csv
+
+from indexing.candidates import FEATURES
+from indexing.covisitation import Covisitation
+from indexing.histories import Interactions
+from indexing.sessions import SessionNeighbours
+from indexing.trending import Trending
+from indexing.vectors import VectorIndex, one_thread
+from models.encoder import HistoryEncoder
+from models.network import initial_parameters
+from models.ranker import HIDDEN, Ranker
+from models.tower import ItemTower
+from models.vocabulary import Vocabulary
+from stream.knowledge.catalogue import Catalogue
+from stream.knowledge.places import ranked_places
+from stream.knowledge.serving import LivePopularity, Query, Serving
+from stream.knowledge.snapshot import PER_SOURCE, Snapshot
+from stream.settings import ModelSettings
+from stream.wire.messages import Item
+
+DAY = 86_400_000
+ASKED = 4_096
+TYPES = ("click", "cart", "purchase", "remove", "dislike")
+
+
+def columns(path: str) -> tuple[Interactions, np.ndarray, int]:
+    """Interactions of the file, each one's day, and the number of items; a day's rows spread evenly over it."""
+    table = pyarrow.csv.read_csv(path)
+    days = table["period"].to_numpy()
+    _, items = np.unique(table["item_id"].to_numpy(), return_inverse=True)
+    _, sessions = np.unique(table["session_id"].to_numpy(), return_inverse=True)
+    per_day = np.bincount(days)
+    within = (np.arange(len(days)) - (np.cumsum(per_day) - per_day)[days]) / per_day[days]
+    return Interactions.of(sessions, items, DAY * (days + within), sessions=sessions), days, int(items.max()) + 1
+
+
+def part(interactions: Interactions, kept: np.ndarray) -> Interactions:
+    """Some of the interactions."""
+    return Interactions(*(column[kept] for column in vars(interactions).values()))
+
+
+def snapshot_of(known: Interactions, count: int) -> Snapshot:
+    """A snapshot with real memories and untrained models."""
+    model, rng = ModelSettings(), np.random.default_rng(1)
+    vectors = rng.normal(size=(count, model.dimensions)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    parameters = initial_parameters(
+        dimensions=model.dimensions, heads=model.heads, length=model.length, inner=model.inner, types=len(TYPES), seed=1
+    )
+    width = len(FEATURES)
+    ranker = {"mean": np.zeros(width), "scale": np.ones(width), "linear": rng.normal(size=width), "trained": np.ones(1)}
+    ranker |= {"inner": rng.normal(size=(HIDDEN, width)), "bias": np.zeros(HIDDEN), "outer": rng.normal(size=HIDDEN)}
+    tower = ItemTower(
+        np.zeros((count, model.dimensions)), np.ones((64, model.dimensions)), np.zeros((48, model.dimensions)), 5
+    )
+    began = time.perf_counter()
+    covisitation = Covisitation.build(known, count)
+    print(f"co-visitation built in {time.perf_counter() - began:.1f} s")
+    began = time.perf_counter()
+    sessions = SessionNeighbours.build(known, count)
+    print(f"session neighbours built in {time.perf_counter() - began:.1f} s")
+    began = time.perf_counter()
+    index = VectorIndex.build(vectors, seed=1)
+    print(f"index built in {time.perf_counter() - began:.1f} s")
+    counts = np.bincount(known.items, minlength=count).astype(np.float32)
+    trending = Trending.build(known, count, int(known.times.max()))
+    names = Vocabulary(f"i{row}" for row in range(count))
+    encoder = HistoryEncoder(parameters, vectors)
+    memories = (index, sessions, covisitation, trending)
+    return Snapshot("bench", None, 1, names, vectors, counts, encoder, tower, *memories, Ranker(ranker), TYPES)
+
+
+def prefixes(interactions: Interactions) -> list[Query]:
+    """The last 50 clicks of a session up to a click, for clicks evenly spread over the interactions."""
+    chosen = set(np.linspace(0, len(interactions) - 1, ASKED).astype(int).tolist())
+    histories: dict[int, list[tuple[str, int]]] = {}
+    queries = []
+    for at, (session, row, moment) in enumerate(
+        zip(interactions.sessions, interactions.items, interactions.times, strict=True)
+    ):
+        history = histories.setdefault(int(session), [])
+        history.append((f"i{row}", int(moment)))
+        if at in chosen:
+            names, times = zip(*history[-50:], strict=True)
+            queries.append(Query(names, ("click",) * len(names), times, times[-1]))
+    return queries
+
+
+def microseconds(call: Callable[[list[Query]], object], queries: list[Query], size: int) -> float:
+    """Median over the batches of the time of one list."""
+    batches = [queries[start : start + size] for start in range(0, min(len(queries), 300 * size) - size + 1, size)]
+    call(batches[0])
+    spent = []
+    for batch in batches:
+        began = time.thread_time()  # of one thread, so that what else runs on the machine disturbs less
+        call(batch)
+        spent.append(1e6 * (time.thread_time() - began) / size)
+    return statistics.median(spent)
+
+
+def main(path: str) -> None:
+    """Prints the table."""
+    interactions, days, count = columns(path)
+    snapshot = snapshot_of(part(interactions, days < days.max()), count)
+    queries = prefixes(part(interactions, days == days.max()))
+    catalogue = Catalogue()
+    for offset, item_id in enumerate(snapshot.vocabulary.ids):
+        catalogue.apply(0, offset, item_id, Item(item_id))
+    serving = Serving(snapshot, catalogue, LivePopularity())
+    began = time.perf_counter()
+    serving.warm_up()
+    print(f"warm in {time.perf_counter() - began:.1f} s")
+    one_thread()
+    histories = snapshot.histories
+
+    def encode(asked: list[Query]) -> np.ndarray:
+        batch = histories(asked)
+        return snapshot.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.now)
+
+    stages: dict[str, Callable[[list[Query]], object]] = {
+        "histories": histories,
+        "+ encoder": encode,
+        "+ sessions": lambda asked: snapshot.sessions.candidates(histories(asked), PER_SOURCE),
+        "+ co-visitation": lambda asked: snapshot.covisitation.candidates(histories(asked), PER_SOURCE),
+        "+ encoder, ANN": lambda asked: snapshot.vectors.search(encode(asked), PER_SOURCE),
+        "candidates": lambda asked: snapshot.candidates(histories(asked)),
+        "ranked": lambda asked: snapshot.rank(histories(asked)),
+        "places": lambda asked: ranked_places(snapshot.rank(histories(asked))),
+        "recommend": serving.recommend,
+    }
+    sizes = (256, 32, 1)
+    print(f"{'us per list':18}" + "".join(f"{size:>9}" for size in sizes))
+    for name, call in stages.items():
+        print(f"{name:18}" + "".join(f"{microseconds(call, queries, size):9.1f}" for size in sizes))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
