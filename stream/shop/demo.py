@@ -52,11 +52,14 @@ class Options:
 def run_demo(options: Options, view: View, environment: Mapping[str, str]) -> Summary:
     """Runs the demo to its end, when every child has ended too. Raises BrokerError, DemoError, KafkaError.
 
-    1. a fresh directory; 2. Kafka; 3. topics; 4. worker and trainer; 5. the shop; 6. watch; 7. settle and judge.
+    1. a fresh directory, and what takes long the first time; 2. Kafka; 3. topics; 4. worker and trainer; 5. the shop;
+    6. watch; 7. settle and judge.
     """
     with Household(options.directory, options.refresh_seconds, environment, view.say) as household:
         view.say(f"Everything of this demo is in {household.directory}")
-        view.say("Starting Apache Kafka (the first time, Maven fetches 45 MB) …")
+        view.say("Fetching Kafka (45 MB through Maven) and compiling; both is kept, and quick the next time …")
+        household.prepare()
+        view.say("Starting Apache Kafka …")
         household.start_broker()
         view.say(f"Kafka answers at {household.broker.bootstrap_servers}")
         try:

@@ -18,10 +18,12 @@ import msgspec
 from stream.settings import ENVIRONMENT_PREFIX, Settings, read_settings
 from stream.shop.broker import HOST, Broker, free_port
 from stream.shop.children import end, last_lines, spawn
+from stream.shop.kafka_jars import kafka_jars
 
 MIN_EVENTS = 500  # a first artifact from fewer events would hardly show anything
 OURS = ("kafka", "artifacts", "cache", "logs")  # what a fresh start removes, and nothing else
 NICENESS = {"worker": 0, "trainer": 10}  # on a small machine, answering goes before learning
+COMPILE = (sys.executable, "-m", "stream.knowledge.compiling")
 ERRORS = ("ERROR", "CRITICAL")
 
 
@@ -55,6 +57,18 @@ class Household:
         self.broker.stop()
         if self._lock is not None:
             self._lock.close()
+
+    def prepare(self) -> None:
+        """Fetches Kafka and compiles what is compiled, both for the first time only. Raises BrokerError, DemoError."""
+        compiling = spawn(COMPILE, self.log_file("compiling"), environment=self.environment)
+        try:
+            kafka_jars()
+            status = compiling.wait()
+        finally:
+            end(compiling)
+        if status != 0:
+            log = self.log_file("compiling")
+            raise DemoError(f"compiling ended with status {status}; {log} ends:\n{last_lines(log)}")
 
     def start_broker(self) -> None:
         """Starts Kafka, and writes the settings that its address is part of. Raises BrokerError."""
