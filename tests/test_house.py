@@ -50,11 +50,6 @@ FENCED = {
     "mode": ("stream.worker", "stream.state.table"),
     "prometheus_client": ("stream.metrics",),
     "torch": ("models", "stream.knowledge.threads"),
-        "models",
-        "stream.trainer",
-        "stream.cli.evaluate",
-        "stream.doctor",
-    ),  # beyond models: number of threads, version
     "faiss": ("indexing", "stream.doctor"),
     "numba": ("indexing",),
     "confluent_kafka": (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from stream.settings import KafkaSettings
 
 DAY = 86_400_000
+LISTED_TRIES, LISTED_PAUSE = 100, 0.1  # ten seconds
 EVENTS, ITEMS, REQUESTS = "events", "items", "requests"
 RECOMMENDATIONS, DEAD_LETTERS, ARTIFACTS, STATE = "recommendations", "dead-letters", "artifacts", "state"
 DEAD_LETTER_BYTES = (
@@ -65,7 +67,7 @@ async def create_topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group_
     names = topic_names(kafka, group_id)
     existing = set(await admin.list_topics())
     missing = [spec for spec in SPECS if names[spec.name] not in existing]
-    created = [
+    wanted = [
         NewTopic(
             names[spec.name],
             spec.partitions or kafka.partitions,
@@ -74,15 +76,26 @@ async def create_topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group_
         )
         for spec in missing
     ]
-    if created:
-        response = await admin.create_topics(created)
-        for topic, code, *_rest in response.topic_errors:
-            error = for_code(code)
-            if code and error is not TopicAlreadyExistsError:
-                raise TopicsError(
-                    f"could not create topic {topic}: {error.__name__} {error.description or ''}".rstrip()
-                )
-    return [topic.name for topic in created]
+    if not wanted:
+        return []
+    created = []
+    for topic, code, *_rest in (await admin.create_topics(wanted)).topic_errors:
+        error = for_code(code)
+        if not code:
+            created.append(topic)
+        elif error is not TopicAlreadyExistsError:  # somebody else was first: theirs is checked like any other
+            raise TopicsError(f"could not create topic {topic}: {error.__name__} {error.description or ''}".rstrip())
+    await _until_listed(admin, {names[spec.name] for spec in missing})
+    return created
+
+
+async def _until_listed(admin: AIOKafkaAdminClient, topics: set[str]) -> None:
+    """A broker acknowledges a topic a moment before it tells of it."""
+    for _ in range(LISTED_TRIES):
+        if topics <= set(await admin.list_topics()):
+            return
+        await asyncio.sleep(LISTED_PAUSE)
+    raise TopicsError(f"the broker does not tell of topics it has just made: {', '.join(sorted(topics))}")
 
 
 async def topic_problems(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group_id: str) -> list[str]:
