@@ -17,6 +17,7 @@ from stream.knowledge.snapshot import LONGEST_HISTORY, PER_SOURCE, Snapshot
 K = 20
 MOST_QUERIES_OF_ONE_USER = 50  # one busy client does not decide what is good for everybody
 BATCH = 256
+MOST_EXACT_QUERIES = 1_000  # the exact search of a million items costs 10 ms a query
 
 Ranks = npt.NDArray[np.int64]
 
@@ -91,6 +92,8 @@ def _index(candidate: Snapshot, batch: HistoryBatch, targets: np.ndarray, ours: 
     if candidate.vectors.exact:
         return {"recall": 1.0, "cost": 0.0}
     vectors = np.nan_to_num(candidate.item_vectors)
+    some = np.arange(min(len(batch), MOST_EXACT_QUERIES))
+    batch, targets, ours = batch.take(some), targets[some], ours[some]
     users = candidate.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.now)
     exact = replace(candidate, vectors=VectorIndex.build(vectors, flat_below=len(vectors) + 1))
     return {

@@ -29,6 +29,8 @@ from stream.wire.event_types import EventTypes
 Progress = Callable[[str, float], None]
 
 FEWEST_QUERIES = 50  # below this there is nothing to teach a ranker with
+USUAL_QUERIES = 2_000  # for the ranker; more only where they are less than RANKER_SHARE of the new events
+RANKER_SHARE = 0.1
 BATCH = 256  # queries at a time
 SPREAD = 0.1  # standard deviation of fresh embeddings; with the learning rate it says how fast they find their place
 
@@ -123,7 +125,8 @@ class Learner:
         model = self.model
         asked = np.flatnonzero(log.askable[log.new : end]) + log.new
         rng = np.random.default_rng([self.seed, 7])
-        asked = np.sort(rng.permutation(asked)[: model.ranker_queries])
+        most = min(model.ranker_queries, max(USUAL_QUERIES, int(RANKER_SHARE * len(asked))))
+        asked = np.sort(rng.permutation(asked)[:most])
         if len(asked) < FEWEST_QUERIES:
             return parent.ranker, None
         rows = parent.vocabulary.lookup(self.vocabulary.ids)  # (N,) the parent's row of each row
