@@ -109,7 +109,7 @@ class Measuring:
             metrics.prequential_hits.labels(str(depth), event_type).inc(count)
         for (depth, event_type), count in scored.popular_hits.items():
             metrics.prequential_popular_hits.labels(str(depth), event_type).inc(count)
-        metrics.prequential_reciprocal_rank.inc(scored.reciprocal_rank_sum)
+        metrics.prequential_reciprocal_rank.add(scored.events.total(), scored.reciprocal_rank_sum)
 
     def _coverage(self, lists: Sequence[Made], serving: Serving) -> None:
         snapshot = serving.snapshot

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from stream.knowledge.serving import Serving
+from stream.knowledge.serving import Query, RankedList, Serving
 from stream.metrics import WorkerMetrics
 from stream.settings import Settings
 from stream.state.table import StateTable
 from stream.state.user_state import encode_state
 from stream.wire.decoding import Decoder
-from stream.wire.messages import EventPosition
+from stream.wire.messages import NO_FILTERS, EventPosition
 from stream.wire.partitioner import PARTITIONERS
 from stream.wire.times import to_iso
 from stream.wire.topics import DEAD_LETTERS, EVENTS, RECOMMENDATIONS, REQUESTS, changelog_name
@@ -133,7 +133,7 @@ class MicroBatch:
             users = touched[start : start + width]
             with self._measuring.stage("rank"):
                 queries = [state_query(user.state, count=count, filters=self._filters, explain=False) for user in users]
-                ranked = serving.recommend(queries)
+                ranked = _ranked(serving, queries)
             for user, listed in zip(users, ranked, strict=True):
                 seen = EventPosition(self._events, user.partition, user.newest)
                 made.append(answers.for_user(user.user_id, user.state, seen, listed))
@@ -178,3 +178,10 @@ class MicroBatch:
                 continue
             written[record.topic] = record.offset
             outbox.add(self._dead_letters, record.partition, *letter_for(letter, self._letter_bytes))
+
+
+def _ranked(serving: Serving, queries: Sequence[Query]) -> list[RankedList]:
+    """Lists for queries that are alike but for their histories, which count for nothing before the first artifact."""
+    if serving.snapshot is None and queries[0].filters is NO_FILTERS:
+        return serving.recommend(queries[:1]) * len(queries)
+    return serving.recommend(queries)
