@@ -41,7 +41,7 @@ def load_settings(context: typer.Context) -> Settings:
 
 def fail(message: str, code: int = FAILED) -> NoReturn:
     """Ends the process with one line on standard error."""
-    stderr.print(f"alluvium: {message}", style="red", markup=False)
+    stderr.print(f"alluvium: {message}", style="red", markup=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
