@@ -5,7 +5,13 @@ No label ever holds a user or an item.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import SummaryMetricFamily
+from prometheus_client.registry import Collector
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # Prometheus has no use for when a counter began
 
 PREFIX = "alluvium_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -16,6 +22,24 @@ BATCH_EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 LOAD_OUTCOMES = ("loaded", "refused")
 REFRESH_OUTCOMES = ("published", "refused", "nothing", "failed")
 STAGES = ("decode", "state", "candidates", "rank", "emit")
+
+
+class Total(Collector):
+    """A summary that is added to in sums, as `name_sum` and `name_count`."""
+
+    def __init__(self, name: str, help_text: str, registry: CollectorRegistry) -> None:
+        self.name, self.help_text = name, help_text
+        self._count, self._sum = 0, 0.0
+        registry.register(self)
+
+    def add(self, count: int, total: float) -> None:
+        """Counts `count` observations that come to `total` together."""
+        self._count += count
+        self._sum += total
+
+    def collect(self) -> Iterator[SummaryMetricFamily]:
+        """What the registry asks for."""
+        yield SummaryMetricFamily(self.name, self.help_text, count_value=self._count, sum_value=self._sum)
 
 
 class _Family:
@@ -82,8 +106,8 @@ class WorkerMetrics(_Family):
         self.prequential_events = self._counter(
             "prequential_events_total", "Events scored against the list served before them.", "event_type"
         )
-        self.prequential_reciprocal_rank = self._gauge(
-            "prequential_reciprocal_rank_sum", "Sum of reciprocal ranks of the events scored."
+        self.prequential_reciprocal_rank = Total(
+            PREFIX + "prequential_reciprocal_rank", "Reciprocal ranks of the events scored.", self.registry
         )
         self.coverage = self._gauge("catalogue_coverage_ratio", "Share of the artifact's items recommended so far.")
         self.new_item_to_retrievable = self._histogram(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from prometheus_client.metrics import Counter, Histogram, MetricWrapperBase
 
-from stream.metrics import PREFIX, TrainerMetrics, WorkerMetrics
+from stream.metrics import PREFIX, Total, TrainerMetrics, WorkerMetrics
 
 SCRAPED = {"job", "instance"}  # labels that Prometheus adds
 NAME = re.compile(rf"\b{PREFIX}[a-z0-9_]+\b")
@@ -22,11 +22,14 @@ def families() -> dict[str, set[str]]:
             if isinstance(metric, MetricWrapperBase):
                 name = metric._name + ("_total" if isinstance(metric, Counter) else "")
                 found[name] = set(metric._labelnames)
+            elif isinstance(metric, Total):
+                found[metric.name] = set()
     return found
 
 
 def series() -> dict[str, set[str]]:
     """Each name that can be queried and its labels: histograms have three."""
+    totals = {metric.name for metric in vars(WorkerMetrics()).values() if isinstance(metric, Total)}
     histograms = {
         metric._name
         for metrics in (WorkerMetrics(), TrainerMetrics())
@@ -37,6 +40,8 @@ def series() -> dict[str, set[str]]:
     for name, labels in families().items():
         if name in histograms:
             found |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
+        elif name in totals:
+            found |= {f"{name}_sum": labels, f"{name}_count": labels}
         else:
             found[name] = labels
     return found
