@@ -142,9 +142,9 @@ def union(
     return Candidates(rows[:size], starts, sources[:size], features[:size])
 
 
-def merged(found: Found, others: Found, k: int) -> Found:
-    """The k best of two sources' lists of the same scale; equal scores in the order of the rows."""
+def merged(found: Found, others: Found, k: int, keys: Int64s) -> Found:
+    """The k best of two sources' lists of the same scale; equal scores in the order of their rows' `keys` (N + E,)."""
     rows = np.concatenate((found.rows, others.rows), axis=1)
     scores = np.concatenate((found.scores, others.scores), axis=1)
-    order = np.lexsort((rows, np.where(rows < 0, np.inf, -scores)), axis=1)[:, :k]
+    order = np.lexsort((keys[rows], np.where(rows < 0, np.inf, -scores)), axis=1)[:, :k]
     return Found(np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1))

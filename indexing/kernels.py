@@ -240,7 +240,7 @@ def count_neighbours(
 
 
 @njit(cache=True, nogil=True)
-def best_of_lists(rows: Any, scores: Any, starts: Any, counts: Any, reserved: Any, slots: int, out: Any) -> None:
+def best_of_lists(keys: Any, scores: Any, starts: Any, counts: Any, reserved: Any, slots: int, out: Any) -> None:
     """Positions of each list's best candidates, best first, -1 behind the last; -inf is never chosen.
 
     In lists of ten or more, `slots` places are kept for candidates that are `reserved`: where fewer have made their
@@ -255,7 +255,7 @@ def best_of_lists(rows: Any, scores: Any, starts: Any, counts: Any, reserved: An
         start, size = starts[user], starts[user + 1] - starts[user]
         for at in range(size):
             positions[at] = start + at
-        listed = _best(rows, scores, positions, size, best, counts[user])
+        listed = _best(keys, scores, positions, size, best, counts[user])
         for at in range(listed):
             out[user, at] = best[at]
         if slots <= 0 or counts[user] < 10 or listed < counts[user]:
@@ -266,19 +266,19 @@ def best_of_lists(rows: Any, scores: Any, starts: Any, counts: Any, reserved: An
         for at in range(size):
             position = start + at
             listed_already = not _worse(
-                scores[position], rows[position], scores[best[listed - 1]], rows[best[listed - 1]]
+                scores[position], keys[position], scores[best[listed - 1]], keys[best[listed - 1]]
             )
             if reserved[position] and not listed_already:
                 special[others] = position
                 others += 1
-        added = _best(rows, scores, special, others, extra, max(0, slots - inside))
+        added = _best(keys, scores, special, others, extra, max(0, slots - inside))
         place = listed
         for at in range(added - 1, -1, -1):
             place -= 1
             while reserved[out[user, place]]:
                 place -= 1
             out[user, place] = extra[at]
-        listed = _best(rows, scores, out[user], listed, best, listed)
+        listed = _best(keys, scores, out[user], listed, best, listed)
         for at in range(listed):
             out[user, at] = best[at]
 
@@ -292,10 +292,10 @@ def _dot(a: Any, b: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def nearest(users: Any, vectors: Any, first: int, available: Any, out_rows: Any, out_scores: Any) -> None:
+def nearest(users: Any, vectors: Any, first: int, available: Any, keys: Any, out_rows: Any, out_scores: Any) -> None:
     """The rows from `first` on with the greatest inner product above 0, by scanning them all."""
     count = vectors.shape[0] - first
-    scores, rows, near = np.zeros(count, np.float32), np.arange(count), np.zeros(count, np.int64)
+    scores, names, near = np.zeros(count, np.float32), keys[first:], np.zeros(count, np.int64)
     best = np.zeros(out_rows.shape[1], np.int64)
     for user in range(users.shape[0]):
         size = 0
@@ -305,7 +305,7 @@ def nearest(users: Any, vectors: Any, first: int, available: Any, out_rows: Any,
                 if scores[at] > 0.0:
                     near[size] = at
                     size += 1
-        listed = _best(rows, scores, near, size, best, best.size)
+        listed = _best(names, scores, near, size, best, best.size)
         for at in range(listed):
             out_rows[user, at] = first + best[at]
             out_scores[user, at] = scores[best[at]]

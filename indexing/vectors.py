@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from indexing import kernels
 from indexing.arrays import frozen
-from indexing.histories import Floats, Int32s
+from indexing.histories import Floats, Int32s, Int64s
 
 FLAT_BELOW = 5_000  # items; up to here an exact scan costs less than it saves
 NPROBE = 16
@@ -110,7 +110,7 @@ class VectorIndex:
 
 
 def nearest_new(
-    users: Floats, vectors: Floats, first: int, available: npt.NDArray[np.bool_], k: int
+    users: Floats, vectors: Floats, *, first: int, available: npt.NDArray[np.bool_], keys: Int64s, k: int
 ) -> tuple[Int32s, Floats]:
     """The k nearest of the available rows from `first` on, exactly, of those with an inner product above 0.
 
@@ -119,5 +119,5 @@ def nearest_new(
     """
     rows = np.full((len(users), k), -1, np.int32)
     scores = np.zeros((len(users), k), np.float32)
-    kernels.nearest(users, frozen(vectors, np.float32), first, available, rows, scores)
+    kernels.nearest(users, frozen(vectors, np.float32), first, available, keys, rows, scores)
     return rows, scores

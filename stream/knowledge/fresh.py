@@ -34,6 +34,6 @@ class FreshVectors:
         self._size = size
         self._encoder = self._snapshot.encoder.with_vectors(self._vectors[:size])
 
-    def fresh(self, available: Bools) -> Fresh:
-        """The view that retrieval takes; `available` (N + E,)."""
-        return Fresh(self._vectors[: self._size], self._encoder, available)
+    def fresh(self, available: Bools, keys: Int64s) -> Fresh:
+        """The view that retrieval takes; `available` and `keys` (N + E,)."""
+        return Fresh(self._vectors[: self._size], self._encoder, available, keys)

@@ -41,11 +41,10 @@ def ranked_places(ranking: Ranking) -> list[Places]:
     return [Places(rows[at][:size], scores[at][:size], bits[at][:size]) for at, size in enumerate(lengths)]
 
 
-def fill(places: Places, count: int, vector: Floats, *, snapshot: Snapshot, vectors: Floats, allowed: Bools) -> None:
-    """Fills a list up to `count` by exact search: the rows nearest to `vector` (D,), equal ones by popularity, then by
-    row.
+def fill(places: Places, count: int, vector: Floats, *, snapshot: Snapshot, fresh: Fresh, allowed: Bools) -> None:
+    """Fills a list up to `count` by exact search: the rows nearest to `vector` (D,), equal ones by popularity.
 
-    `vectors` (N + E, D), `allowed` (N + E,) rows that the list may hold. Scores go on below the lowest of the list.
+    `allowed` (N + E,) are the rows that the list may hold. Scores go on below the lowest of the list.
     """
     missing = count - len(places.rows)
     if missing <= 0:
@@ -55,15 +54,16 @@ def fill(places: Places, count: int, vector: Floats, *, snapshot: Snapshot, vect
     rows = np.flatnonzero(left)
     if len(rows) == 0:
         return
-    few = 4 * len(rows) < len(vectors)  # gathering a few vectors beats passing over all
-    near = vectors[rows] @ vector if few else (vectors @ vector)[rows]
+    near = np.einsum("ij,j->i", fresh.vectors[rows] if 4 * len(rows) < len(left) else fresh.vectors, vector)
+    if len(near) > len(rows):  # gathering a few vectors beats passing over all of them, else it does not
+        near = near[rows]
     if len(rows) > missing:
         least = np.partition(near, len(rows) - missing)[len(rows) - missing]
         rows, near = rows[near >= least], near[near >= least]
     counts = np.zeros(len(rows), np.float32)
     known = rows < len(snapshot)
     counts[known] = snapshot.trending.counts[rows[known], 1]
-    best = np.lexsort((rows, -counts, -near))[:missing]
+    best = np.lexsort((fresh.keys[rows], -counts, -near))[:missing]
     lowest = places.scores[-1] if places.scores else 1.0
     chosen = rows[best].tolist()
     scores = lowest - 1.0 + np.minimum(near[best], 1.0)
@@ -82,15 +82,22 @@ def neighbours(snapshot: Snapshot, row: int, fresh: Fresh, count: int, allowed: 
     width = max(PER_SOURCE, 2 * count)
     found = [(snapshot.vectors.search(vector, width), ANN)]
     if len(fresh.vectors) > len(snapshot):
-        found.append((nearest_new(vector, fresh.vectors, len(snapshot), fresh.available, width), ANN | NEW))
+        found.append(
+            (
+                nearest_new(
+                    vector, fresh.vectors, first=len(snapshot), available=fresh.available, keys=fresh.keys, k=width
+                ),
+                ANN | NEW,
+            )
+        )
     for (near_rows, cosines), source in found:
         for other, cosine in zip(near_rows[0].tolist(), cosines[0].tolist(), strict=True):
             if other >= 0 and cosine > 0.0:
                 scores[other] = scores.get(other, 0.0) + 0.5 * cosine
                 bits[other] = bits.get(other, 0) | source
-    order = sorted((-score, other) for other, score in scores.items() if other != row and allowed[other])[:count]
-    best = [other for _, other in order]
-    return Places(best, [-score for score, _ in order], [bits[other] for other in best])
+    found_rows = [other for other in scores if other != row and allowed[other]]
+    best = sorted(found_rows, key=lambda other: (-scores[other], fresh.keys[other]))[:count]
+    return Places(best, [scores[other] for other in best], [bits[other] for other in best])
 
 
 class Popular:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -25,6 +26,7 @@ class ServedItems:
         self._newer_rows: dict[str, int] = {}
         numbers = np.fromiter(map(catalogue.number, vocabulary.ids), np.int32, len(vocabulary))
         self._numbers = Column(np.int32, numbers)
+        self._keys = Column(np.int64, np.arange(len(vocabulary)))
         self._available = Column(np.bool_, np.append(catalogue.matching(Filters()), True)[numbers])
 
     def __len__(self) -> int:
@@ -34,6 +36,11 @@ class ServedItems:
     def available(self) -> Bools:
         """Which rows may be listed at all, (N + E,); not to be kept."""
         return self._available.values
+
+    @property
+    def keys(self) -> npt.NDArray[np.int64]:
+        """The order of rows with equal scores, (N + E,): newer ones by a digest of their ids, whenever they came."""
+        return self._keys.values
 
     def row(self, item_id: str) -> int:
         """The row of an item, -1 when it has none."""
@@ -57,6 +64,7 @@ class ServedItems:
             self._newer_rows[item_id] = row
             self.newer.append(item_id)
             self._numbers.append(number)
+            self._keys.append(len(self.vocabulary) + _digest(item_id))
             self._available.append(False)
         self._numbers[row] = number
         self._available[row] = number < 0 or self.catalogue.available(number)
@@ -82,3 +90,8 @@ class ServedItems:
 def content_of(item: Item) -> ItemContent:
     """What the item tower reads of an item."""
     return ItemContent(item.title, item.category_path(), item.brand, item.price)
+
+
+def _digest(item_id: str) -> int:
+    """48 bits of an id, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(item_id.encode(), digest_size=6).digest(), "big")

@@ -14,7 +14,8 @@ import numpy as np
 
 from indexing.candidates import SOURCES
 from indexing.histories import HistoryBatch
-from indexing.vectors import nearest_new, one_thread
+from indexing.vectors import one_thread
+from indexing.warming import compile_kernels
 from models.vocabulary import Vocabulary
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.explaining import because
@@ -115,7 +116,7 @@ class Serving:
             return self._popular_list(query, "no_artifact" if self.snapshot is None else "popular", allowed)
         fresh = self._fresh()
         places = neighbours(self.snapshot, row, fresh, count, allowed)
-        fill(places, count, fresh.vectors[row], snapshot=self.snapshot, vectors=fresh.vectors, allowed=allowed)
+        fill(places, count, fresh.vectors[row], snapshot=self.snapshot, fresh=fresh, allowed=allowed)
         return self._as_list(places, None, [row] * len(places.rows))
 
     def popular(self, count: int) -> list[str]:
@@ -126,6 +127,7 @@ class Serving:
     def warm_up(self) -> None:
         """Compiles and touches all that lists need, so that the first one is as fast as the others."""
         one_thread()
+        compile_kernels()
         if self.snapshot is None or len(self.snapshot) == 0:
             return
         known = self.snapshot.vocabulary.ids[:3]
@@ -133,8 +135,6 @@ class Serving:
         query = Query(known, kinds, [0] * len(known), 0, explain=True)
         self.recommend([query, msgspec.structs.replace(query, filters=Filters(exclude_items=known))])
         self.similar(known[0])
-        vectors = self.snapshot.item_vectors
-        nearest_new(vectors[:1], vectors, len(vectors) - 1, np.ones(len(vectors), np.bool_), 1)
 
     def _settle(self) -> None:
         """Gives rows to what was only ever observed, and vectors to what is newer than the snapshot."""
@@ -150,7 +150,7 @@ class Serving:
 
     def _fresh(self) -> Fresh:
         assert self._vectors is not None
-        return self._vectors.fresh(self.items.available)
+        return self._vectors.fresh(self.items.available, self.items.keys)
 
     def _recommend(self, snapshot: Snapshot, queries: Sequence[Query]) -> list[RankedList]:
         """Personal lists where anything of the history is known, popular ones elsewhere."""
@@ -200,7 +200,7 @@ class Serving:
         vector = fresh.encoder.encode(history.rows, history.types, history.times, history.starts, history.now)[0]
         for allowed in (fresh.available if liked is None else liked, self._allowed(query)):
             if len(places.rows) < query.count:
-                fill(places, query.count, vector, snapshot=snapshot, vectors=fresh.vectors, allowed=allowed)
+                fill(places, query.count, vector, snapshot=snapshot, fresh=fresh, allowed=allowed)
 
     def _mask(self, query: Query) -> Bools | None:
         """Which rows a list may hold, without those the user disliked last; None for all that are available."""

@@ -14,7 +14,7 @@ from indexing import kernels
 from indexing.arrays import frozen
 from indexing.candidates import Candidates, Found, ItemFacts, kinds_of, merged, union
 from indexing.covisitation import Covisitation
-from indexing.histories import Floats, HistoryBatch, Int32s
+from indexing.histories import Floats, HistoryBatch, Int32s, Int64s
 from indexing.sessions import SessionNeighbours
 from indexing.trending import Trending
 from indexing.union import NEGATIVE, NEW
@@ -49,12 +49,14 @@ class Fresh:
     """Items newer than the snapshot, as rows behind its own: what retrieval needs to treat them alike.
 
     `vectors` (N + E, D): the snapshot's and, behind them, those of the newer items; `encoder` over these vectors;
-    `available` (N + E,): rows that may be candidates.
+    `available` (N + E,): rows that may be candidates; `keys` (N + E,): the order of rows whose scores are equal, the
+    row itself for the snapshot's own, and for newer ones nothing that depends on when they came.
     """
 
     vectors: Floats
     encoder: HistoryEncoder
     available: Bools
+    keys: Int64s
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Snapshot:
     @cached_property
     def plain(self) -> Fresh:
         """Nothing newer than this snapshot, everything available."""
-        return Fresh(self.item_vectors, self.encoder, np.ones(len(self), np.bool_))
+        return Fresh(self.item_vectors, self.encoder, np.ones(len(self), np.bool_), np.arange(len(self)))
 
     def histories(self, queries: Sequence[Asked]) -> HistoryBatch:
         """The newest interactions of each query as flat arrays. Event types without a code count as the first one."""
@@ -147,8 +149,12 @@ class Snapshot:
         ann = Found(*self.vectors.search(users, PER_SOURCE))
         new = Found.nothing(len(batch))
         if len(fresh.vectors) > len(self):
-            new = Found(*nearest_new(users, fresh.vectors, len(self), fresh.available, TRENDING))
-            ann = merged(ann, new, PER_SOURCE)
+            new = Found(
+                *nearest_new(
+                    users, fresh.vectors, first=len(self), available=fresh.available, keys=fresh.keys, k=TRENDING
+                )
+            )
+            ann = merged(ann, new, PER_SOURCE, fresh.keys)
         return union(
             batch,
             self.kinds,
@@ -177,21 +183,26 @@ class Snapshot:
         list; `new_slots`: places of a list of ten or more kept for items newer than the snapshot and near the user's
         taste.
         """
+        fresh = fresh or self.plain
         candidates = self.candidates(batch, fresh)
         scores = self.ranker.score(candidates.features)
         for user, mask in enumerate(allowed or ()):
             if mask is not None:
                 part = slice(candidates.starts[user], candidates.starts[user + 1])
                 scores[part][~mask[candidates.rows[part]]] = -np.inf
-        lengths = np.broadcast_to(np.asarray(counts, np.int64), len(batch))
+        lengths = np.empty(len(batch), np.int64)
+        lengths[:] = counts
         positions = np.full((len(batch), int(lengths.max(initial=0))), UNKNOWN, np.int64)
         kernels.best_of_lists(
-            candidates.rows, scores, candidates.starts, lengths, self._reserved(candidates), new_slots, positions
+            fresh.keys[candidates.rows],
+            scores,
+            candidates.starts,
+            lengths,
+            (candidates.sources & NEW) > 0,
+            new_slots,
+            positions,
         )
         return Ranking(candidates, scores, positions)
-
-    def _reserved(self, candidates: Candidates) -> Bools:
-        return (candidates.sources & NEW) > 0
 
     def _without_rejected(self, batch: HistoryBatch) -> HistoryBatch:
         """The batch with removed and disliked items as unknown: nothing should follow from them."""

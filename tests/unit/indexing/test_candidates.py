@@ -138,7 +138,7 @@ def test_rows_newer_than_the_facts_have_vectors_only() -> None:
 
 def test_merging_keeps_the_best_of_both() -> None:
     """Two lists of one scale become one, padding last, equal scores by row."""
-    both = merged(found([(1, 0.9), (2, 0.5)], [(4, 0.1)]), found([(9, 0.7), (8, 0.5)], []), 3)
+    both = merged(found([(1, 0.9), (2, 0.5)], [(4, 0.1)]), found([(9, 0.7), (8, 0.5)], []), 3, np.arange(10))
     assert both.rows.tolist() == [[1, 9, 2], [4, -1, -1]]
 
 

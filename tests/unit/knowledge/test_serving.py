@@ -227,6 +227,28 @@ def test_the_same_state_makes_the_same_lists() -> None:
         assert part == together[start : start + 7]  # scores and sources too, to the last bit
 
 
+def test_the_order_in_which_new_items_come_changes_nothing() -> None:
+    """Six new items with one and the same content, in two orders and before the serving was made: the same lists."""
+    names = [f"fresh{number}" for number in range(6)]
+    first, second = serving_of(), serving_of()
+    for name in names:
+        change(first, name, item(1, TOPICS, item_id=name))
+    for name in reversed(names):
+        change(second, name, item(1, TOPICS, item_id=name))
+        one(second, clicked("i1"))
+    third = Serving(first.snapshot, second.catalogue, LivePopularity())
+    queries = [
+        clicked("i1", "i6"),
+        clicked("i1", "fresh3", count=12),
+        clicked("i1", count=COUNT + 6),
+        clicked("i2", count=COUNT, filters=Filters(category="topic1")),
+    ]
+    expected = first.recommend(queries)
+    for serving in (second, third):
+        assert serving.recommend(queries) == expected
+        assert serving.similar("i1", 60) == first.similar("i1", 60)
+
+
 def test_the_catalogues_position_is_plain_and_sorted() -> None:
     """It can be digested: partitions in order, each with the next offset."""
     catalogue = Catalogue()
