@@ -54,8 +54,8 @@ async def read_announcements(kafka: KafkaSettings, log: Log) -> list[tuple[str, 
     found: list[tuple[str, ArtifactAnnouncement]] = []
     announcements = Announcements(log, lambda channel, announcement: found.append((channel, announcement)))
     consumer = AIOKafkaConsumer(**client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest")
-    await consumer.start()
     try:
+        await consumer.start()
         topic = kafka.topic_prefix + ARTIFACTS
         partitions = [TopicPartition(topic, number) for number in await topic_partitions(consumer, topic)]
         consumer.assign(partitions)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from aiokafka.errors import KafkaError
-from rich.table import Table
+from rich.table import Column, Table
 
 from stream.cli.common import FAILED, JsonOption, fail, load_settings, print_json, run, stderr, stdout
 from stream.logs import Log
@@ -45,7 +45,7 @@ def list_artifacts(context: typer.Context, json: JsonOption = False) -> None:
     if json:
         print_json(rows)
         return
-    table = Table("id", "age", "items", "events", "recall@20", "mrr@20", "serves")
+    table = Table(Column("id", no_wrap=True), "age", "items", "events", "recall@20", "mrr@20", "serves")
     for row in rows:
         shown = (f"{value:.4f}" if isinstance(value, float) else str(value) for value in list(row.values())[2:])
         table.add_row(str(row["id"]), _age(row["age_seconds"]), *("" if value == "None" else value for value in shown))
@@ -108,7 +108,7 @@ def diff(
     if json:
         print_json(comparison)
         return
-    table = Table("", comparison.first, comparison.second)
+    table = Table(Column(no_wrap=True), comparison.first, comparison.second)
     for part in (comparison.metrics, comparison.settings):
         for name, values in part.items():
             table.add_row(name, *("" if value is None else value for value in values))

@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
 def trainer(context: typer.Context) -> None:
     """Learn from the events in Kafka and publish a new artifact every `trainer.refresh_seconds`, until Ctrl-C."""
     settings = load_settings(context)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait make a busy machine crawl
     from stream.trainer.process import AnotherTrainerError, run_trainer  # noqa: PLC0415  # torch takes seconds
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -48,17 +49,28 @@ def draft_manifest(learned: Learned, window: EventWindow, catalogue: CataloguePo
     )
 
 
-def publish(store: ArtifactStore, snapshot: Snapshot, catalogue: Catalogue, draft: Manifest, created: int) -> Published:
+def publish(
+    store: ArtifactStore,
+    snapshot: Snapshot,
+    catalogue: Catalogue,
+    draft: Manifest,
+    *,
+    created: int,
+    progress: Callable[[str, float], None],
+) -> Published:
     """Builds an artifact, makes it visible in one step and reads it back; `created` in epoch milliseconds names it.
 
     Raises ArtifactError where it does not read back well (it is removed again), OSError where the disk is full or the
     store is away: nothing half is left.
     """
+    progress("publish", 0.0)
     with store.building() as directory:
         write_snapshot(snapshot, catalogue, directory)
         manifest = seal(directory, draft, created)
         manifest_sha256 = store.publish(directory)
+    progress("publish", 1.0)
     problems = store.verify(manifest.id, manifest_sha256)
+    progress("verify", 1.0)
     if problems:
         store.delete(manifest.id)
         raise ArtifactError(f"what was published does not read back: {'; '.join(problems)}")

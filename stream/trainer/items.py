@@ -133,8 +133,8 @@ async def written_sources(kafka: KafkaSettings, since: int) -> set[str]:
     found: set[str] = set()
     items = f"{kafka.topic_prefix}{ITEMS}-"
     consumer = AIOKafkaConsumer(**client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest")
-    await consumer.start()
     try:
+        await consumer.start()
         topic = kafka.topic_prefix + DEAD_LETTERS
         partitions = [TopicPartition(topic, number) for number in await topic_partitions(consumer, topic)]
         consumer.assign(partitions)

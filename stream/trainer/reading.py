@@ -90,8 +90,8 @@ class EventReader:
         consumer = AIOKafkaConsumer(
             **client_options(self._kafka), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=200
         )
-        await consumer.start()
         try:
+            await consumer.start()
             partitions = [TopicPartition(self._topic, n) for n in await topic_partitions(consumer, self._topic)]
             consumer.assign(partitions)
             await self._seek(consumer, partitions, learned)

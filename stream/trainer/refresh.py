@@ -90,12 +90,14 @@ class Refresher:
             return REFUSED
 
         # 4. Publish
-        tools.progress("publish", 0.0)
         await self._dead_letters.flush()
         learned.report["seconds"] = round(time.monotonic() - started, 3)
         draft = draft_manifest(learned, window, items, settings)
-        published = await in_thread(lambda: publish(tools.store, learned.snapshot, memory.catalogue, draft, now))
-        tools.progress("publish", 1.0)
+        published = await in_thread(
+            lambda: publish(
+                tools.store, learned.snapshot, memory.catalogue, draft, created=now, progress=tools.progress
+            )
+        )
 
         # 5. Announce
         await self._announce(published)

@@ -34,7 +34,7 @@ def click(user: str, item: str, second: int, event_id: str | None = None) -> byt
 
 @given(st.lists(st.integers(0, 90), max_size=200))
 def test_repeated_ids_are_those_that_the_state_calls_duplicates(numbers: list[int]) -> None:
-    """For any sequence of a user's event ids, the trainer skips exactly the events that the fold of user state skips."""
+    """For any sequence of a user's event ids, the trainer skips exactly what the fold of user state skips."""
     ids, state = RecentIds(), UserState()
     for offset, number in enumerate(numbers):
         (outcome,) = advance(state, [Stamped(offset, Event("u", "i", "click", 0, event_id=str(number)))])
