@@ -1,4 +1,4 @@
-"""A shop around real workers: starts, kills and stops them, and talks to Kafka with librdkafka, which knows nothing of us."""
+"""A shop around real workers: starts, kills and stops them, and talks to Kafka by librdkafka, a stranger to us."""
 
 from __future__ import annotations
 
@@ -116,8 +116,9 @@ class Shop:
         }
         self.workers: list[Worker] = []
         self.producer = Producer(
-            {"bootstrap.servers": self.servers, "partitioner": "murmur2_random", "enable.idempotence": True}
-        )
+            {"bootstrap.servers": self.servers, "partitioner": "murmur2_random", "enable.idempotence": True,
+             "log_level": 2}
+        )  # fmt: skip
 
     def topic(self, name: str) -> str:
         """A topic's full name."""

@@ -1,7 +1,7 @@
 """From a user's state or a request to the Recommendation message. Pure, but for the wall clock passed in as text.
 
-`recommendation_id` is a digest of all that a list was made from and of its items, so one id always carries the same ones:
-live popularity, which lists are made from before the first artifact, can be named in no other way.
+`recommendation_id` is a digest of all that a list was made from and of its items, so one id always carries the same
+ones: live popularity, which lists are made from before the first artifact, can be named in no other way.
 """
 
 from __future__ import annotations
@@ -71,7 +71,10 @@ class Answers:
         """The list for a change of a user's state."""
         identity = self.identity("user", user_id, seen.topic, seen.partition, state.offset, ranked.item_ids)
         moment = to_iso(state.times[-1]) if state.times else None
-        return self._made(identity, "user", user_id, None, ranked, seen, moment, ranked.fallback)
+        return self._made(
+            identity, "user", ranked,
+            user_id=user_id, request_id=None, seen=seen, moment=moment, fallback=ranked.fallback,
+        )  # fmt: skip
 
     def for_request(
         self,
@@ -90,7 +93,10 @@ class Answers:
         stamp = None if seen is None else seen.offset
         identity = self.identity("request", kind, partition, user_id, stamp, now, request, ranked.item_ids)
         moment = to_iso(now) if now >= 0 else None
-        return self._made(identity, kind, user_id, request_id, ranked, seen, moment, fallback or ranked.fallback)
+        return self._made(
+            identity, kind, ranked,
+            user_id=user_id, request_id=request_id, seen=seen, moment=moment, fallback=fallback or ranked.fallback,
+        )  # fmt: skip
 
     def failed(self, kind: str, request_id: str, request: bytes, problem: Problem, user_id: str | None = None) -> Made:
         """The answer to a request that cannot be answered."""
@@ -105,9 +111,10 @@ class Answers:
         self,
         identity: str,
         kind: str,
+        ranked: RankedList,
+        *,
         user_id: str | None,
         request_id: str | None,
-        ranked: RankedList,
         seen: EventPosition | None,
         moment: str | None,
         fallback: str | None,

@@ -1,4 +1,4 @@
-"""Whether the records of a partition come without a gap: a skipped event is lost for good, so it must be noticed at once.
+"""Whether the records of a partition come without a gap: a skipped event would be lost for good.
 
 A step back is a replay and harmless. A jump forward is either nothing (transaction markers and records deleted by
 retention take offsets too) or a skipped record; only Kafka can tell which.

@@ -1,11 +1,11 @@
 """Everything that changes how Faust behaves, in one place, each change with its upstream issue.
 
-1. **Whole fetches.** Faust spends 35 to 90 µs on every record between the consumer thread and the agent. Here it is handed
-   lists of consecutive records of one partition (`Chunk`s) and treats each as one message: groups, assignment, tables, recovery,
-   flow control and commits stay Faust's.
-2. **Recovery guard** (upstream #596: events are skipped after recovery and committed all the same). The flow stands still until
-   partitions have been sought, and a poll in flight keeps its own copy of the active partitions.
-3. **Bulk recovery.** Rows are read by `StateTable.load` once the group has been joined, so that heartbeats go on meanwhile.
+1. **Whole fetches.** Faust spends 35 to 90 µs on every record between the consumer thread and the agent. Here it is
+   handed lists of consecutive records of one partition (`Chunk`s) and treats each as one message: groups, assignment,
+   tables, recovery, flow control and commits stay Faust's.
+2. **Recovery guard** (upstream #596: events are skipped after recovery and committed all the same). The flow stands
+   still until partitions have been sought, and a poll in flight keeps its own copy of the active partitions.
+3. **Bulk recovery.** Rows are read by `StateTable.load` once the group has been joined: heartbeats go on meanwhile.
 4. **Taking what waits** without a timer and without acknowledging on errors (upstream #497, #527).
 5. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens.
 
@@ -58,7 +58,7 @@ PATCHED: Mapping[Callable[..., Any], str] = {
 class UnknownFaustError(RuntimeError):
     """Another release of Faust is installed than the one these changes were measured with.
 
-    Operator action: install the named release, or set `worker.allow_other_faust` after running the crash tests with yours.
+    Operator action: install the named one, or run the crash tests with yours and set `worker.allow_other_faust`.
     """
 
 
@@ -67,7 +67,7 @@ def check_version(*, allow_other: bool) -> None:
     installed = version("faust-streaming")
     if installed != KNOWN_VERSION and not allow_other:
         raise UnknownFaustError(
-            f"faust-streaming {installed} is installed; the worker is tested with {KNOWN_VERSION}: install that, or set "
+            f"faust-streaming {installed} is installed; the worker is tested with {KNOWN_VERSION}: install it, or set "
             "worker.allow_other_faust = true once tests/crash pass with yours"
         )
 
@@ -78,7 +78,7 @@ def source_digest(function: Callable[..., Any]) -> str:
 
 
 def whole_fetches(topics: frozenset[str]) -> type[DefaultSchedulingStrategy]:
-    """The scheduler for Faust's `ConsumerScheduler` setting: records of `topics` come in lists, round-robin over partitions."""
+    """For Faust's `ConsumerScheduler` setting: records of `topics` come in lists, partitions take turns."""
 
     class WholeFetches(DefaultSchedulingStrategy):  # type: ignore[misc]  # Faust is untyped to us
         def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Any]]:
@@ -102,8 +102,8 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
 
     async def _fetch_records(
         self,
-        consumer: Any,
-        active_partitions: Any,
+        consumer: Any,  # noqa: ANN401
+        active_partitions: Any,  # noqa: ANN401
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> Any:  # noqa: ANN401
@@ -141,7 +141,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         return done
 
     def next_committed(self, tp: TP) -> int | None:
-        """The offset that the group has committed for a partition: where reading resumed. None before the first commit."""
+        """What the group has committed for a partition: where reading resumed. None before the first commit."""
         committed: int | None = self._committed_offset[tp]
         return committed
 
@@ -198,12 +198,16 @@ class GuardedRecovery(Recovery):  # type: ignore[misc]  # Faust is untyped to us
 class GuardedTableManager(TableManager):  # type: ignore[misc]  # Faust is untyped to us
     """Faust's tables with our recovery."""
 
+    _guarded: GuardedRecovery | None = None
+
     @property
     def recovery(self) -> GuardedRecovery:
         """The recovery service of this manager."""
-        if self._recovery is None:
-            self._recovery = GuardedRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
-        return self._recovery
+        guarded: GuardedRecovery | None = self._guarded
+        if guarded is None:
+            guarded = self._guarded = GuardedRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+            self._recovery = guarded
+        return guarded
 
 
 async def take_waiting(stream: Any, most: int) -> AsyncIterator[list[Any]]:  # noqa: ANN401

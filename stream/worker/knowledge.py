@@ -19,7 +19,7 @@ Make = Callable[[Snapshot | None], Serving]
 
 
 class Knowledge:
-    """Holds the catalogue, live popularity and the `Serving` of one version. Everything runs in the event loop, but for `prepare`."""
+    """Holds the catalogue, live popularity and the `Serving` of one version; used by the event loop alone."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self.catalogue = Catalogue()

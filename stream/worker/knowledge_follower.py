@@ -1,4 +1,4 @@
-"""Follows `items` and `artifacts` whole, without a group: every worker knows the whole catalogue and the artifact to serve."""
+"""Follows `items` and `artifacts` whole, without a group: every worker knows all items and the artifact to serve."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = Log("alluvium.worker")
 
 
 class ItemsFollower:
-    """Applies `items` to the catalogue. Bad records are counted; their dead letters are the trainer's, which is only one."""
+    """Applies `items` to the catalogue. Bad records are counted; the trainer, of which there is one, writes letters."""
 
     def __init__(self, settings: Settings, knowledge: Knowledge, metrics: WorkerMetrics) -> None:
         self._decoder = Decoder(settings.events)
@@ -49,7 +49,7 @@ class ItemsFollower:
             self._metrics.new_item_to_retrievable.observe(max(0.0, waited))
 
     def _read(self, record: ConsumerRecord) -> Item | Rejection | None:
-        """The item, None for a tombstone, or why it is neither. An item's id is in its value; a tombstone's is its key."""
+        """The item, None for a tombstone (whose key names the item), or why it is neither."""
         if record.value is not None:
             return self._decoder.item(record.value)
         try:

@@ -56,6 +56,7 @@ class Measuring:
         self,
         touched: Sequence[Touched],
         lists: Sequence[Made],
+        *,
         dead: Sequence[DeadLetter],
         replied: Replied,
         scored: Score,
@@ -94,9 +95,9 @@ class Measuring:
         if not self._warned:
             self._warned = True
             log.warning(
-                "events are not on the partition of their user: keyed by something else or partitioned in another way; a user "
-                "on two partitions has two states. Key events by user_id and partition as kafka.partitioner says (librdkafka: "
-                "partitioner=murmur2_random), or set kafka.partitioner to what your producers do",
+                "events are not on the partition of their user, who may get two states: key events by user_id and "
+                "partition them as kafka.partitioner says (librdkafka: partitioner=murmur2_random), or set "
+                "kafka.partitioner to what the producers do",
                 partitioner=self._kafka.partitioner,
                 partition=example.partition,
             )

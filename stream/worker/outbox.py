@@ -1,4 +1,4 @@
-"""What a micro-batch writes: records gathered into one producer batch per topic and partition, all deliveries awaited."""
+"""What a micro-batch writes: one producer batch per topic and partition, all deliveries awaited."""
 
 from __future__ import annotations
 
@@ -59,10 +59,9 @@ class Outbox:
         """One more record, behind those added before it."""
         record = {"timestamp": None, "key": key, "value": value, "headers": list(headers)}
         batches = self._batches.setdefault(TopicPartition(topic, partition), [])
-        if not batches or batches[-1].append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
+        if not batches or batches[-1].append(**record) is None:
             batches.append(self._producer.create_batch())
-            if batches[-1].append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
-                raise ValueError(f"a record of {len(value or b'')} bytes for {topic} does not fit into an empty batch")
+            batches[-1].append(**record)  # an empty batch takes a record of any size
 
     async def deliver(self) -> dict[TopicPartition, Delivered]:
         """Sends everything and returns once Kafka has all of it. Raises KafkaError if it has not."""

@@ -1,4 +1,4 @@
-"""The worker's life: HTTP first, then Kafka, the catalogue and the artifact, then the group; stopped in order by a signal."""
+"""The worker's life: HTTP first, then Kafka, the catalogue and the artifact, then the group; a signal ends it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class StuckError(RuntimeError):
 
 
 async def run_worker(settings: Settings) -> None:
-    """Runs until SIGTERM or SIGINT. Raises PortTakenError, and within a group TopicsError, UnknownFaustError, KafkaError."""
+    """Runs until SIGTERM or SIGINT. Raises PortTakenError, TopicsError, UnknownFaustError, KafkaError or a group."""
     demote_errors("aiokafka")  # it tries again by itself, or raises
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -158,7 +158,7 @@ class Worker:
                 ready_at = now
                 self._readiness.done(PARTITIONS)
                 if told != app.consumer_generation_id:
-                    told = app.consumer_generation_id
+                    told, gauged_at = app.consumer_generation_id, 0.0
                     held = sorted({tp.partition for tp in app.consumer.assignment()})
                     self._readiness.facts["partitions"] = held
                     log.info("partitions assigned", generation=told, partitions=held, users=table.users())

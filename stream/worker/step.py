@@ -110,7 +110,7 @@ class MicroBatch:
             self._table.put(partition, encoded, delivered[TopicPartition(self._changelog, partition)].offset)
         self._knowledge.observe(event for user in touched for event in user.applied)
         measuring.stage_took("emit", time.perf_counter() - emitting)
-        measuring.batch(touched, lists, decoded.dead, replied, scored, serving)
+        measuring.batch(touched, lists, dead=decoded.dead, replied=replied, scored=scored, serving=serving)
         return True
 
     def _answers(self, serving: Serving) -> Answers:

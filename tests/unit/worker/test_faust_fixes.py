@@ -1,0 +1,67 @@
+"""The changes to Faust's behaviour: pinned to the source they were written against, and what each does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from stream.worker import faust_fixes
+from stream.worker.faust_fixes import CHUNK, PATCHED, UnknownFaustError, check_version, source_digest, whole_fetches
+
+
+@pytest.mark.parametrize("function", PATCHED, ids=lambda function: str(function.__qualname__))
+def test_upstream_has_not_changed_what_is_overridden(function: Callable[..., Any]) -> None:
+    """Another digest means that upstream changed: read its change, run tests/crash, then pin the new one."""
+    assert source_digest(function) == PATCHED[function]
+
+
+def test_another_faust_is_refused_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untested release ends the worker with what to do, and runs where the setting says so."""
+    check_version(allow_other=False)
+    monkeypatch.setattr(faust_fixes, "version", lambda _name: "0.16.0")
+    with pytest.raises(UnknownFaustError, match=r"0\.16\.0 is installed.*worker\.allow_other_faust"):
+        check_version(allow_other=False)
+    check_version(allow_other=True)
+
+
+def test_records_come_in_lists_round_robin_and_lose_nothing() -> None:
+    """Each partition's records stay in order, no list is longer than a chunk, and partitions take turns."""
+    busy, calm, other = TP("fast", 0), TP("fast", 1), TP("slow", 0)
+    records = {busy: list(range(2 * CHUNK + 3)), calm: [7, 8], other: ["a", "b"]}
+    given = list(whole_fetches(frozenset({"fast"}))().iterate(records))
+    fast = [(tp, batch) for tp, batch in given if tp.topic == "fast"]
+    assert [tp for tp, _ in fast] == [busy, calm, busy, busy]
+    assert [record for tp, batch in fast if tp == busy for record in batch] == records[busy]
+    assert [record for tp, record in given if tp == other] == ["a", "b"]
+    assert max(len(batch) for _, batch in fast) == CHUNK
+
+
+def test_a_chunk_is_acknowledged_with_all_its_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust books the last offset; the others of the chunk are added, once."""
+    tp = TP("fast", 0)
+    consumer = SimpleNamespace(_acked={tp: []})
+    outcomes = iter([True, False])
+
+    def book(self: Any, message: Any) -> bool:  # noqa: ANN401
+        done = next(outcomes)
+        if done:
+            self._acked[tp].append(message.offset)
+        return done
+
+    monkeypatch.setattr(driver.Consumer, "ack", book)
+    chunk = [SimpleNamespace(offset=offset) for offset in (5, 6, 9)]
+    message = SimpleNamespace(tp=tp, value=chunk, offset=9)
+    for _ in range(2):
+        ack(consumer, message)
+    assert sorted(consumer._acked[tp]) == [5, 6, 7, 8, 9]
+
+
+def ack(consumer: SimpleNamespace, message: SimpleNamespace) -> None:
+    real = faust_fixes.ChunkConsumer.__new__(faust_fixes.ChunkConsumer)
+    real.__dict__.update(consumer.__dict__)
+    real.ack(message)

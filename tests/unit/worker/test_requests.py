@@ -1,0 +1,133 @@
+"""Requests: each gets a list or an error, or goes to where its user's state is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from stream.knowledge.catalogue import Catalogue
+from stream.knowledge.popularity import LivePopularity
+from stream.knowledge.serving import Serving
+from stream.settings import EventSettings
+from stream.state.user_state import UserState, encode_state
+from stream.wire.decoding import Decoder
+from stream.wire.messages import EventPosition
+from stream.wire.partitioner import murmur2_partition
+from stream.worker.answers import Answers, Version
+from stream.worker.requests import REPLY_KEY, REPLY_PARTITION, Replied, Requests
+from tests.records import chunk, record
+
+PARTITIONS = 4
+HOME = murmur2_partition(b"u", PARTITIONS)
+STATE = UserState(offset=12, items=["a"], types=["purchase"], times=[5], purchased=["a"])
+
+
+def version(**changes: Any) -> Version:  # noqa: ANN401
+    return Version(**({"artifact": "a1", "parent": None, "position": ((0, 3),), "settings": "s", "seed": 7} | changes))
+
+
+def serving_of(*items: str) -> Serving:
+    popularity = LivePopularity()
+    popularity.observe(items)
+    return Serving(None, Catalogue(), popularity)
+
+
+def reply(value: object, key: bytes | None = b"u", partition: int = HOME, **more: Any) -> Replied:  # noqa: ANN401
+    requests = Requests(Decoder(EventSettings()), murmur2_partition, PARTITIONS, "events")
+    rows = {(HOME, b"u"): encode_state(STATE)}
+    asked = record(1, value, key, partition, "requests", **more)
+    return requests.reply(
+        [chunk(asked)], serving_of("a", "b", "c"), Answers(version(), "now"), lambda at, user: rows.get((at, user))
+    )
+
+
+def message(replied: Replied) -> dict[str, Any]:
+    (answer,) = replied.replies
+    return dict(json.loads(answer.made.value))
+
+
+def test_a_user_is_answered_from_their_state() -> None:
+    """Provenance is the stamp, filters see what was bought, the answer goes back under the request's key."""
+    replied = reply({"request_id": "r", "user_id": "u", "filters": {"exclude_purchased": True}}, b"k")
+    answer = message(replied)
+    assert [item["item_id"] for item in answer["items"]] == ["b", "c"]
+    assert answer["provenance"]["event"] == {"topic": "events", "partition": HOME, "offset": 12}
+    assert (replied.replies[0].key, replied.replies[0].partition) == (b"k", HOME)
+
+
+def test_a_request_elsewhere_is_forwarded_once() -> None:
+    """To the user's partition, with the awaited key and partition; once forwarded it is answered wherever it is."""
+    away = (HOME + 1) % PARTITIONS
+    (forward,) = reply({"request_id": "r", "user_id": "u"}, b"k", away).forwards
+    assert (forward.partition, forward.key) == (HOME, b"u")
+    assert dict(forward.headers) == {REPLY_KEY: b"k", REPLY_PARTITION: str(away).encode()}
+
+    arrived = reply(forward.value, forward.key, HOME, headers=tuple(forward.headers))
+    assert (arrived.replies[0].key, arrived.replies[0].partition) == (b"k", away)
+    stray = reply(forward.value, forward.key, away, headers=tuple(forward.headers))
+    assert not stray.forwards
+    assert message(stray)["fallback"] == "unknown_user"
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({"request_id": "r", "kind": "search", "query": "q"}, "search_not_available"),
+        ({"request_id": "r", "kind": "session", "history": [{"user_id": "", "item_id": "a", "event_type": "click"}]},
+         "missing_field"),
+        ({"request_id": "r", "kind": "item"}, "missing_field"),
+        ({"request_id": "r", "kind": "teleport"}, "wrong_type"),
+        ({"request_id": "r", "user_id": "u", "count": 0}, "out_of_range"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_answered_gets_an_error(request_: dict[str, object], code: str) -> None:
+    """An empty list with the code; only what could not be decoded is a dead letter as well."""
+    replied = reply(request_)
+    assert (message(replied)["items"], message(replied)["error"]["code"]) == ([], code)
+    assert bool(replied.dead) == (code not in {"search_not_available"} and request_.get("history") is None)
+    assert replied.replies[0].kind in {"user", "item", "session", "search", "unknown"}
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"[]", b'{"user_id": "u"}', None])
+def test_without_a_request_id_only_a_dead_letter_can_be_written(value: bytes | None) -> None:
+    """Nobody can be answered, and it is not dropped."""
+    replied = reply(value)
+    assert not replied.replies
+    assert len(replied.dead) == 1
+
+
+def test_a_key_too_long_to_answer_under_is_a_dead_letter() -> None:
+    """Kafka could not take an answer with such a key."""
+    replied = reply({"request_id": "r", "user_id": "u"}, b"k" * 100_000)
+    assert not replied.replies
+    assert replied.dead[0].rejection.code == "too_large"
+
+
+def test_a_session_is_asked_at_the_time_of_its_last_event() -> None:
+    """And without history at the time of the request's record."""
+    view = {"user_id": "?", "item_id": "a", "event_type": "view", "timestamp": 86_400_000 * 365 * 25}
+    seen = message(reply({"request_id": "r", "kind": "session", "history": [view]}))
+    assert seen["event_timestamp"].startswith("1994")
+    empty = message(reply({"request_id": "r", "kind": "session", "history": []}, timestamp=0))
+    assert (empty["event_timestamp"], len(empty["items"])) == ("1970-01-01T00:00:00.000Z", 3)
+
+
+def test_an_id_changes_with_all_that_a_list_is_made_from() -> None:
+    """User, stamp, artifact, catalogue, settings and seed each make another id; the wall clock does not."""
+    ranked = serving_of("a", "b").popular(2)
+    lists = serving_of("a", "b").similar("x", 2)
+    seen = EventPosition("events", 0, 5)
+
+    def identity(user: str = "u", offset: int = 5, clock: str = "now", **changes: object) -> str:
+        state = UserState(offset=offset, times=[1])
+        return Answers(version(**changes), clock).for_user(user, state, seen, lists).recommendation_id
+
+    changed = [
+        identity("v"), identity(offset=6), identity(artifact="a2"), identity(artifact=None),
+        identity(position=((0, 4),)), identity(settings="t"), identity(seed=8),
+    ]  # fmt: skip
+    assert len({identity(), *changed}) == len(changed) + 1
+    assert identity(clock="later") == identity()
+    assert ranked == ["a", "b"]
