@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from aiokafka.errors import KafkaError
+from rich.console import Console
 
 from stream.cli.common import FAILED, JsonOption, fail, print_json, stderr, stdout
 from stream.shop.kafka_jars import BrokerError
@@ -49,7 +50,7 @@ def demo(
     live = console.is_terminal
     if until_artifacts is None and not live:
         until_artifacts = ARTIFACTS_WHEN_PIPED
-    view = LiveView(console) if live else PlainView(console)
+    view = LiveView(Console(stderr=json, highlight=False)) if live else PlainView(console)
     options = Options(directory, rate, users, items, seed, refresh_seconds, until_artifacts)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

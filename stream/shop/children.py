@@ -15,11 +15,16 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def spawn(
-    command: Sequence[str], output: Path, *, environment: Mapping[str, str] | None = None, niceness: int = 0
+    command: Sequence[str],
+    output: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    niceness: int = 0,
+    orphan_signal: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
     """Starts a command in a process group of its own, its standard output and error appended to `output`.
 
-    On Linux the child gets SIGTERM when the thread that started it ends, so start children from a thread that lives on.
+    On Linux the child gets `orphan_signal` when the thread that started it ends: start children from one that lives on.
     """
     with output.open("ab") as log:
         return subprocess.Popen(
@@ -29,7 +34,7 @@ def spawn(
             stderr=subprocess.STDOUT,
             env=None if environment is None else dict(environment),
             start_new_session=True,
-            preexec_fn=_prepared(niceness),  # noqa: PLW1509 - it calls nothing that takes a lock
+            preexec_fn=_prepared(niceness, orphan_signal),  # noqa: PLW1509 - it calls nothing that takes a lock
         )
 
 
@@ -58,7 +63,7 @@ def last_lines(file: Path, count: int = 15) -> str:
     return "\n".join(file.read_text("utf-8", "replace").splitlines()[-count:])
 
 
-def _prepared(niceness: int) -> Callable[[], None]:
+def _prepared(niceness: int, orphan_signal: signal.Signals) -> Callable[[], None]:
     # Looked up before the fork: the child must not take locks.
     prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
     parent = os.getpid()
@@ -67,8 +72,8 @@ def _prepared(niceness: int) -> Callable[[], None]:
         os.nice(niceness)
         if prctl is None:
             return
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        prctl(PR_SET_PDEATHSIG, orphan_signal)
         if os.getppid() != parent:  # the parent died between fork and prctl
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), orphan_signal)
 
     return prepare

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -83,7 +84,13 @@ class Household:
     def start_child(self, name: str) -> None:
         """Starts `alluvium NAME` with the demo's settings; its log goes to `logs/NAME.log`."""
         command = [sys.executable, "-m", "stream.cli", "--config", str(self.directory / "alluvium.toml"), name]
-        self.children[name] = spawn(command, self.log_file(name), environment=self.environment, niceness=NICENESS[name])
+        self.children[name] = spawn(
+            command,
+            self.log_file(name),
+            environment=self.environment,
+            niceness=NICENESS[name],
+            orphan_signal=signal.SIGKILL,  # Kafka ends at the same moment, and an orderly stop would wait for it
+        )
 
     def log_file(self, name: str) -> Path:
         """Where a child writes its log."""
