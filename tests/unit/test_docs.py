@@ -74,6 +74,21 @@ def test_every_command_is_documented() -> None:
 
 
 @pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_command_lines_are_right(file: Path) -> None:
+    """Every `alluvium …` in a block of commands is a command with options that it has."""
+    blocks = re.findall(r"^```console\n(.*?)^```", file.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    lines = [part.split("#")[0].split() for block in blocks for line in block.splitlines() for part in line.split("&&")]
+    for words in (line for line in lines if line[:1] == ["alluvium"]):
+        command = typer.main.get_command(load_commands())
+        for word in words[1:]:
+            if hasattr(command, "commands") and not word.startswith("-"):
+                command = command.commands[word]
+            elif word.startswith("--"):
+                known = {option for parameter in command.params for option in parameter.opts}
+                assert word in known, " ".join(words)
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
 def test_links_lead_somewhere(file: Path) -> None:
     """Relative links are files of the repository, and headings where they name one."""
     for target in re.findall(r"\]\(([^)\s]+)\)", file.read_text("utf-8")):
