@@ -6,17 +6,24 @@ it has read, so that a rebalance reads the tail only, and reads whole fetches wi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 from faust.stores import memory
 from faust.types import TP
 
 from stream.kafka import client_options, read_partitions
+from stream.logs import Log
 from stream.settings import KafkaSettings
+
+RETRY_SECONDS = 1.0
+
+log = Log("alluvium.worker")
 
 
 @dataclass(eq=False)
@@ -111,8 +118,15 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust is untyped to us
         """Reads what is missing of these changelog partitions, to their present ends."""
         # Rows go into the objects held now: those of a partition revoked meanwhile are nobody's any more.
         held = {TopicPartition(tp.topic, tp.partition): self.data.partition(tp.partition) for tp in changelogs}
-        if not held:
-            return
+        while held:
+            try:
+                await self._load(held)
+                return
+            except KafkaError as error:
+                log.warning("user state not readable yet", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _load(self, held: Mapping[TopicPartition, PartitionRows]) -> None:
         consumer = AIOKafkaConsumer(
             **client_options(self._kafka),
             enable_auto_commit=False,
@@ -120,8 +134,8 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust is untyped to us
             max_partition_fetch_bytes=4 << 20,
             fetch_max_wait_ms=100,
         )
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign(list(held))
             starts, ends = await consumer.beginning_offsets(held), await consumer.end_offsets(held)
             for tp, rows in held.items():

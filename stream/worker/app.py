@@ -137,7 +137,7 @@ class Agent:
         expected = self.contiguity.jump(tp, first, message.offset, consumer.next_committed(message.tp))
         if expected is not None:
             await check_jump(self._kafka, tp, expected, first)
-            consumer.pass_over(message.tp, first)
+            consumer.pass_over(message.tp, expected, first)
 
 
 def committed_offset(app: WorkerApp, tp: TopicPartition) -> int | None:

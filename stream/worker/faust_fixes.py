@@ -35,6 +35,7 @@ from stream.state.table import StateTable
 
 KNOWN_VERSION = "0.15.3"
 CHUNK = 128  # records of one partition in a message: a busy partition cannot keep the others waiting for long
+LONGEST_HOLE = 100_000  # offsets that are acknowledged one by one; over a longer hole the commit jumps
 COALESCE_SECONDS = 0.001  # the chunks of one poll arrive within this time of each other
 
 # SHA-256 of the source of what is overridden or relied on from inside; a test compares.
@@ -118,6 +119,10 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
 class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped to us
     """Turns lists of records into messages and acknowledges all offsets of a list together."""
 
+    def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401
+        super().__init__(*arguments, **more)
+        self._holes: dict[tuple[TP, int], int] = {}  # first record behind a hole: where the hole starts
+
     def _new_consumer_thread(self) -> ChunkThread:
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -134,10 +139,14 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         )  # fmt: skip
 
     def ack(self, message: Any) -> bool:  # noqa: ANN401
-        """Acknowledges a message; for a chunk the offsets before its last one too."""
+        """Acknowledges a message; for a chunk the offsets before its last one too, and a hole before its first one."""
         done: bool = super().ack(message)
         if done and type(message.value) is list:
-            self._acked[message.tp].extend(range(message.value[0].offset, message.offset))
+            tp, first = message.tp, message.value[0].offset
+            start = self._holes.pop((tp, first), first)
+            if first - start > LONGEST_HOLE:
+                self._committed_offset[tp] = start = first
+            self._acked[tp].extend(range(start, message.offset))
         return done
 
     def next_committed(self, tp: TP) -> int | None:
@@ -145,9 +154,9 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         committed: int | None = self._committed_offset[tp]
         return committed
 
-    def pass_over(self, tp: TP, first: int) -> None:
-        """No record stands before `first` any more (transaction markers, retention): commits need not wait for them."""
-        self._committed_offset[tp] = first
+    def pass_over(self, tp: TP, start: int, first: int) -> None:
+        """No record stands from `start` to before `first` (markers, retention): acknowledged together with `first`."""
+        self._holes[tp, first] = start
 
     def drop(self, messages: Iterable[Any]) -> None:
         """Messages that will not be acknowledged: they are read again, and a rebalance need not wait for them."""

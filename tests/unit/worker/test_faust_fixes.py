@@ -42,9 +42,9 @@ def test_records_come_in_lists_round_robin_and_lose_nothing() -> None:
 
 
 def test_a_chunk_is_acknowledged_with_all_its_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faust books the last offset; the others of the chunk are added, once."""
+    """Faust books the last offset; the others of the chunk and those of a hole before it are added, once."""
     tp = TP("fast", 0)
-    consumer = SimpleNamespace(_acked={tp: []})
+    consumer = SimpleNamespace(_acked={tp: []}, _holes={(tp, 5): 3})
     outcomes = iter([True, False])
 
     def book(self: Any, message: Any) -> bool:  # noqa: ANN401
@@ -58,7 +58,7 @@ def test_a_chunk_is_acknowledged_with_all_its_offsets(monkeypatch: pytest.Monkey
     message = SimpleNamespace(tp=tp, value=chunk, offset=9)
     for _ in range(2):
         ack(consumer, message)
-    assert sorted(consumer._acked[tp]) == [5, 6, 7, 8, 9]
+    assert sorted(consumer._acked[tp]) == [3, 4, 5, 6, 7, 8, 9]
 
 
 def ack(consumer: SimpleNamespace, message: SimpleNamespace) -> None:
