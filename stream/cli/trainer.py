@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from stream.cli.common import fail, load_settings, stderr
 from stream.http import PortTakenError
+from stream.knowledge.manifest import ArtifactError
 from stream.knowledge.store import StoreInUseError
 from stream.wire.topics import TopicsError
 
@@ -33,7 +34,7 @@ def trainer(context: typer.Context) -> None:
 
     try:
         asyncio.run(_until_stopped(run_trainer(settings, stderr)))
-    except (TopicsError, StoreInUseError, PortTakenError, AnotherTrainerError) as error:
+    except (ArtifactError, TopicsError, StoreInUseError, PortTakenError, AnotherTrainerError) as error:
         fail(str(error))
     except KafkaError as error:
         fail(f"Kafka refuses: {error}")

@@ -45,10 +45,16 @@ class StoreInUseError(RuntimeError):
 
 
 class ArtifactStore:
-    """Artifacts under `url`; `cache_dir` holds copies of remote ones and what is being built for a remote store."""
+    """Artifacts under `url`. Raises ArtifactError for a kind of store that this installation lacks.
+
+    `cache_dir` holds copies of remote ones and what is being built for a remote store.
+    """
 
     def __init__(self, url: str, cache_dir: str | Path) -> None:
-        self._files, root = fsspec.core.url_to_fs(url)
+        try:
+            self._files, root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise ArtifactError(f"artifacts.url = {url!r} names a store that cannot be used here: {error}") from None
         self.is_local = isinstance(self._files, LocalFileSystem)
         self._root = str(Path(root).absolute()) if self.is_local else root.rstrip("/")
         self.url = f"file://{self._root}" if self.is_local else str(self._files.unstrip_protocol(self._root))
@@ -161,10 +167,12 @@ class ArtifactStore:
         except ArtifactError as error:
             return [str(error)]
 
-    def newest_valid(self) -> tuple[str | None, Names]:
-        """The newest artifact without a problem, and the problems of those that are newer."""
+    def newest_valid(self, besides: str | None = None) -> tuple[str | None, Names]:
+        """The newest artifact without a problem, and the problems of those that are newer; `besides` is passed over."""
         problems: Names = []
         for artifact in self.list():
+            if artifact == besides:
+                continue
             found = self.verify(artifact)
             if not found:
                 return artifact, problems

@@ -100,7 +100,8 @@ class Trainer:
             catalogue = Follower(settings.kafka, [prefix + ITEMS], items.apply)
             memory = Memory(settings.event_types().names, settings.trainer.window_events, known_items)
             self._refresher = self._make_refresher(memory, dead_letters, parent)
-            async with _running(dead_letters.run(), catalogue.run(), events.run(spans)) as reading:
+            work = (dead_letters.run(), catalogue.run(), events.run(spans), self._measure_for_ever(memory, events))
+            async with _running(*work) as reading:
                 self._readiness.wait_for("starting", "reading the catalogue and the window")
                 await _until(catalogue.caught_up, following | reading)
                 await _until(events.reread, following | reading)
@@ -119,7 +120,6 @@ class Trainer:
         due = time.monotonic()
         while True:
             memory.absorb(events, items)
-            self._measure(memory, events)
             if self._is_time(memory, due):
                 await self._follow_champion(memory)
                 due = time.monotonic() + self._settings.trainer.refresh_seconds
@@ -157,7 +157,7 @@ class Trainer:
             parent = self._open(champion.artifact, champion.manifest_sha256)
             if parent is not None:
                 return parent
-        newest, problems = self._store.newest_valid()
+        newest, problems = self._store.newest_valid(besides=champion.artifact if champion else None)
         for problem in problems:
             log.warning("artifact is not good", problem=problem)
         return None if newest is None else self._open(newest, None)
@@ -222,13 +222,15 @@ class Trainer:
         if announcement.reason == REFRESH and not ours:
             self._other = announcement
 
-    def _measure(self, memory: Memory, events: EventReader) -> None:
-        self._metrics.window_events.set(len(memory.window))
+    async def _measure_for_ever(self, memory: Memory, events: EventReader) -> None:
         topic = self._settings.kafka.topic_prefix + EVENTS
-        for partition, lag in events.lags.items():
-            self._metrics.lag.labels(topic, str(partition)).set(lag)
-        if memory.parent is not None:
-            self._metrics.artifact_age.set(max(0.0, time.time() - time_of(memory.parent.artifact_id) / 1000))
+        while True:
+            self._metrics.window_events.set(len(memory.window))
+            for partition, lag in events.lags.items():
+                self._metrics.lag.labels(topic, str(partition)).set(lag)
+            if memory.parent is not None:
+                self._metrics.artifact_age.set(max(0.0, time.time() - time_of(memory.parent.artifact_id) / 1000))
+            await asyncio.sleep(TICK_SECONDS)
 
     def _show_artifact(self, parent: Snapshot | None) -> None:
         self._metrics.artifact_info.clear()

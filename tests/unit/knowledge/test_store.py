@@ -327,6 +327,12 @@ def test_what_a_killed_process_left_is_cleaned_and_what_is_built_now_is_not(stor
     assert len(store.list()) == 1 and not directory.exists() and not left.exists()
 
 
+def test_a_store_of_an_unknown_kind_is_named() -> None:
+    """A URL that this installation has no file system for ends with an error that names the setting."""
+    with pytest.raises(ArtifactError, match=r"artifacts\.url = 'nowhere://x'"):
+        ArtifactStore("nowhere://x", "cache")
+
+
 def test_only_one_trainer_holds_the_store(store: ArtifactStore) -> None:
     """A second lock on the same store is refused with what to do, and free again after the first one's end."""
     other = ArtifactStore(store.url, "elsewhere")
@@ -355,6 +361,7 @@ def test_the_newest_valid_artifact_is_found(store: ArtifactStore) -> None:
     (place_of(store, new.id) / "index.faiss").write_bytes(b"")
     found, problems = store.newest_valid()
     assert found == old.id
+    assert store.newest_valid(besides=old.id)[0] is None
     assert len(problems) == 1 and new.id in problems[0]
 
 
