@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -100,7 +101,11 @@ def moment(value: Any) -> int:  # noqa: ANN401  (a field of any file)
     """
     if isinstance(value, datetime | date):
         value = value.isoformat()
-    text = "" if value is None else str(value).strip()
+    return _moment("" if value is None else str(value).strip())
+
+
+@lru_cache(1 << 14)  # lines of one invoice, clicks of one second
+def _moment(text: str) -> int:
     try:
         epoch = float(text)
     except ValueError:

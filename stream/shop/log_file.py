@@ -113,18 +113,19 @@ class Status:
 
 def read_log(plan: Plan, decoder: Decoder, rejects: Rejects, status: Status, now: int) -> Iterator[Numbered]:
     """The file's events in its own order, checked as a worker would check them at `now` (epoch ms)."""
+    stem, file_name = plan.name, plan.file.path.name
     for line, row in plan.file.rows(plan.columns):
         status.rows += 1
         status.fraction = plan.file.bytes_read / max(1, plan.file.bytes)
         parsed = row if isinstance(row, RowProblem) else plan.parse(row)
         if isinstance(parsed, RowProblem):
-            rejects.add(line, parsed, plan.file.path.name)
+            rejects.add(line, parsed, file_name)
             continue
         for number, interaction in enumerate(parsed):
-            event_id = f"{plan.name}-{line}" if len(parsed) == 1 else f"{plan.name}-{line}-{number}"
+            event_id = f"{stem}-{line}" if len(parsed) == 1 else f"{stem}-{line}-{number}"
             checked = decoder.complete(_raw(interaction, event_id), now)
             if isinstance(checked, Rejection):
-                rejects.add(line, RowProblem(checked.code, checked.detail), plan.file.path.name)
+                rejects.add(line, RowProblem(checked.code, checked.detail), file_name)
             else:
                 yield Numbered(interaction.timestamp, event_id, interaction)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import pyarrow.parquet
 
 DELIMITERS = ("\t", "::", ";", ",")  # the first that splits the first line wins; titles hold commas, hardly the others
 SNIFF_BYTES = 1 << 20
+LOOK_ROWS = 256  # between two looks at how much of the file has been read
 Fields = Mapping[str, Any]
 
 
@@ -85,19 +87,22 @@ class RowFile:
             text = io.TextIOWrapper(stream, self._encoding, errors="replace", newline="")
             records = self._records(text)
             names = list(columns) if columns is not None else [name.strip() for name in next(records, [])]
-            while True:
+            width = len(names)
+            for count in itertools.count():
+                if count % LOOK_ROWS == 0:
+                    self.bytes_read = raw.tell()
                 try:
                     record = next(records)
                 except StopIteration:
+                    self.bytes_read = raw.tell()
                     return
                 except csv.Error as error:
                     yield records.line_num, RowProblem(MALFORMED, str(error))
                     continue
-                self.bytes_read = raw.tell()
-                if len(record) == len(names):
+                if len(record) == width:
                     yield records.line_num, dict(zip(names, record, strict=True))
                 elif record:
-                    yield records.line_num, RowProblem(MALFORMED, f"{len(record)} columns, not {len(names)}")
+                    yield records.line_num, RowProblem(MALFORMED, f"{len(record)} columns, not {width}")
 
     def _json_rows(self) -> Iterator[tuple[int, Fields | RowProblem]]:
         decoder = msgspec.json.Decoder(dict[str, Any])
