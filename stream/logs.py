@@ -77,7 +77,7 @@ def set_up_logs(settings: LogSettings) -> None:
 
 
 def demote_errors(library: str) -> None:
-    """A library's errors become warnings: for one that goes on by itself, or tells its caller, who says what it means."""
+    """A library's errors become warnings: it goes on by itself, or tells its caller, who says what that means."""
 
     def demote(record: logging.LogRecord) -> bool:
         if record.levelno == logging.ERROR and record.name.split(".", 1)[0] == library:

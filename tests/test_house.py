@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "stream.http": {"stream.metrics"},
     "stream.kafka": {"stream.settings", "stream.logs"},
     "stream.wire": WIRE,
-    "stream.state": {*WIRE, "stream.kafka"},
+    "stream.state": {*WIRE, "stream.kafka", "stream.logs"},
     "stream.knowledge": {*WIRE, "models", "indexing"},
     "stream.evaluation": {*WIRE, "stream.logs", "stream.state", "stream.knowledge", "models.quality"},
     "stream.worker": {*WIRE, *EDGES, "stream.state", "stream.knowledge"},
