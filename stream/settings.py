@@ -153,8 +153,8 @@ class ModelSettings(Section, frozen=True):
     )
     held_out: float = 0.1  # newest share of the new events that judges the refresh and is not trained on
     held_out_most: int = 2_000  # queries for that
-    ranker_queries: int = 10_000  # the most new events that the ranker learns from, by the parent's candidates
-    ranker_epochs: int = 2
+    ranker_queries: int = 20_000  # the most new events that the ranker learns from, by the parent's candidates
+    ranker_epochs: int = 3
     ranker_learning_rate: float = 0.003
     tolerance: float = 0.01  # Recall@20 and MRR@20 may be this much below the parent's, beside the sampling error
     index_tolerance: float = 0.002  # Recall@20 that the index may cost against an exact search

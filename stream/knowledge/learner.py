@@ -21,7 +21,7 @@ from models.ranker_training import fit_ranker
 from models.tower import ItemTower
 from models.training import fit
 from models.vocabulary import Vocabulary
-from stream.knowledge.log import Log, rows_of, sample_replay
+from stream.knowledge.log import Ints, Log, rows_of, sample_replay
 from stream.knowledge.snapshot import LONGEST_HISTORY, Snapshot
 from stream.settings import ModelSettings
 from stream.wire.event_types import EventTypes
@@ -30,7 +30,7 @@ Progress = Callable[[str, float], None]
 
 FEWEST_QUERIES = 50  # below this there is nothing to teach a ranker with
 USUAL_QUERIES = 2_000  # for the ranker; more only where they are less than RANKER_SHARE of the new events
-RANKER_SHARE = 0.1
+RANKER_SHARE = 0.3
 BATCH = 256  # queries at a time
 SPREAD = 0.1  # standard deviation of fresh embeddings; with the learning rate it says how fast they find their place
 
@@ -129,30 +129,42 @@ class Learner:
         asked = np.sort(rng.permutation(asked)[:most])
         if len(asked) < FEWEST_QUERIES:
             return parent.ranker, None
-        rows = parent.vocabulary.lookup(self.vocabulary.ids)  # (N,) the parent's row of each row
-        features, starts, positives = [], [np.zeros(1, np.int64)], []
-        for at in range(0, len(asked), BATCH):
-            part = asked[at : at + BATCH]
-            batch = log.queries(part, LONGEST_HISTORY)
-            found = parent.candidates(replace(batch, rows=rows_of(rows, batch.rows)))
-            base = starts[-1][-1]
-            features.append(found.features)
-            starts.append(found.starts[1:] + base)
-            hits = np.flatnonzero(found.rows == rows_of(rows, log.rows[part])[found.users()])
-            where = np.full(len(part), -1, np.int64)
-            where[found.users()[hits]] = hits + base
-            positives.append(where)
-            self.progress("rank", at / len(asked))
+        features, starts, positives = self._lists(log, asked, parent)
         ranker, loss = fit_ranker(
             parent.ranker,
-            np.concatenate(features),
-            np.concatenate(starts),
-            np.concatenate(positives),
+            features,
+            starts,
+            positives,
             epochs=model.ranker_epochs,
             rate=model.ranker_learning_rate,
             seed=self.seed,
         )
         return ranker, loss if ranker is not parent.ranker else None
+
+    def _lists(self, log: Log, asked: Ints, parent: Snapshot) -> tuple[np.ndarray, Ints, Ints]:
+        """The parent's candidates for these queries, as far as the right item is among them.
+
+        Features (M, F) of all candidates, where each list begins (B + 1,), and the right candidates' positions (B,).
+        """
+        rows = parent.vocabulary.lookup(self.vocabulary.ids)  # (N,) the parent's row of each row
+        features = [np.zeros((0, len(FEATURES)), np.float32)]
+        lengths, positives = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        size = 0
+        for at in range(0, len(asked), BATCH):
+            part = asked[at : at + BATCH]
+            batch = log.queries(part, LONGEST_HISTORY)
+            found = parent.candidates(replace(batch, rows=rows_of(rows, batch.rows)))
+            owners = found.users()
+            hits = found.rows == rows_of(rows, log.rows[part])[owners]
+            teaches = np.bincount(owners[hits], minlength=len(part)) > 0
+            kept = teaches[owners]
+            features.append(found.features[kept])
+            lengths.append(np.diff(found.starts)[teaches])
+            positives.append(np.flatnonzero(hits[kept]) + size)
+            size += int(np.count_nonzero(kept))
+            self.progress("rank", at / len(asked))
+        starts = np.concatenate(([0], np.cumsum(np.concatenate(lengths), dtype=np.int64)))
+        return np.concatenate(features), starts, np.concatenate(positives)
 
     def _start(self, parent: Snapshot | None) -> tuple[dict[str, np.ndarray], ItemTower, np.ndarray]:
         """Parameters to begin with: the parent's, fresh ones for rows it does not have; and the counts it knows."""
