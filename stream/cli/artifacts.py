@@ -45,7 +45,7 @@ def list_artifacts(context: typer.Context, json: JsonOption = False) -> None:
     if json:
         print_json(rows)
         return
-    table = Table(Column("id", no_wrap=True), "age", "items", "events", "recall@20", "mrr@20", "serves")
+    table = Table(Column("id", no_wrap=True, min_width=21), "age", "items", "events", "recall@20", "mrr@20", "serves")
     for row in rows:
         shown = (f"{value:.4f}" if isinstance(value, float) else str(value) for value in list(row.values())[2:])
         table.add_row(str(row["id"]), _age(row["age_seconds"]), *("" if value == "None" else value for value in shown))

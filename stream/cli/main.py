@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-MODULES = ("demo", "broker", "topics", "worker", "trainer", "shop", "asking", "looking", "artifacts", "evaluate")
+from stream.cli import artifacts, asking, broker, demo, evaluate, looking, shop, topics, trainer, worker
+
+MODULES = (demo, broker, topics, worker, trainer, shop, asking, looking, artifacts, evaluate)  # as --help lists them
 
 app = typer.Typer(
     name="alluvium",
@@ -34,10 +34,8 @@ def root(
 @cache
 def load_commands() -> typer.Typer:
     """The application with all its commands."""
-    for name in MODULES:
-        module = f"stream.cli.{name}"
-        if importlib.util.find_spec(module):
-            import_module(module).register(app)
+    for module in MODULES:
+        module.register(app)
     return app
 
 
