@@ -14,8 +14,6 @@ from aiokafka.errors import KafkaError
 
 from stream.cli.common import fail, load_settings, stderr
 from stream.http import PortTakenError
-from stream.knowledge.manifest import ArtifactError
-from stream.knowledge.store import StoreInUseError
 from stream.wire.topics import TopicsError
 
 STOP_SECONDS = 2.0  # to part from the broker in order
@@ -30,7 +28,9 @@ def trainer(context: typer.Context) -> None:
     """Learn from the events in Kafka and publish a new artifact every `trainer.refresh_seconds`, until Ctrl-C."""
     settings = load_settings(context)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait make a busy machine crawl
-    from stream.trainer.process import AnotherTrainerError, run_trainer  # noqa: PLC0415  # torch takes seconds
+    from stream.knowledge.manifest import ArtifactError  # noqa: PLC0415  # numba and torch take seconds
+    from stream.knowledge.store import StoreInUseError  # noqa: PLC0415
+    from stream.trainer.process import AnotherTrainerError, run_trainer  # noqa: PLC0415
 
     try:
         asyncio.run(_until_stopped(run_trainer(settings, stderr)))
