@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -17,7 +17,10 @@ from stream.logs import Log, quiet
 from stream.settings import KafkaSettings
 
 RETRY_SECONDS = 10.0
+PATIENCE_SECONDS = 120.0  # rides out the restart of a broker; 30 s does not
 PRODUCER_BYTES = 8 << 20
+
+Result = TypeVar("Result")
 
 
 def client_options(kafka: KafkaSettings) -> dict[str, Any]:
@@ -88,6 +91,18 @@ async def wait_for_broker(kafka: KafkaSettings, log: Log, waiting: Callable[[str
             waiting(reason)
             log.warning("waiting for Kafka", servers=kafka.bootstrap_servers, error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
+
+
+async def patiently(work: Callable[[], Awaitable[Result]], patience_seconds: float = PATIENCE_SECONDS) -> Result:
+    """The result of `work`, tried again each second while Kafka does not answer, for as long as a producer tries."""
+    give_up = asyncio.get_running_loop().time() + patience_seconds
+    while True:
+        try:
+            return await work()
+        except (KafkaError, TimeoutError):
+            if asyncio.get_running_loop().time() > give_up:
+                raise
+            await asyncio.sleep(1.0)
 
 
 class Follower:

@@ -6,24 +6,18 @@ it has read, so that a rebalance reads the tail only, and reads whole fetches wi
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 from faust.stores import memory
 from faust.types import TP
 
-from stream.kafka import client_options, read_partitions
-from stream.logs import Log
+from stream.kafka import client_options, patiently, read_partitions
 from stream.settings import KafkaSettings
-
-RETRY_SECONDS = 1.0
-
-log = Log("alluvium.worker")
 
 
 @dataclass(eq=False)
@@ -118,13 +112,8 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust is untyped to us
         """Reads what is missing of these changelog partitions, to their present ends."""
         # Rows go into the objects held now: those of a partition revoked meanwhile are nobody's any more.
         held = {TopicPartition(tp.topic, tp.partition): self.data.partition(tp.partition) for tp in changelogs}
-        while held:
-            try:
-                await self._load(held)
-                return
-            except KafkaError as error:
-                log.warning("user state not readable yet", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
+        if held:
+            await patiently(partial(self._load, held))
 
     async def _load(self, held: Mapping[TopicPartition, PartitionRows]) -> None:
         consumer = AIOKafkaConsumer(

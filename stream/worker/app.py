@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import faust
 from aiokafka import TopicPartition
 from faust.types import TP
 
-from stream.kafka import ssl_context
+from stream.kafka import patiently, ssl_context
 from stream.logs import Log
 from stream.settings import KafkaSettings, Settings
 from stream.state.table import StateTable
@@ -136,7 +137,7 @@ class Agent:
         first = message.value[0].offset
         expected = self.contiguity.jump(tp, first, message.offset, consumer.next_committed(message.tp))
         if expected is not None:
-            await check_jump(self._kafka, tp, expected, first)
+            await patiently(partial(check_jump, self._kafka, tp, expected, first))
             consumer.pass_over(message.tp, expected, first)
 
 

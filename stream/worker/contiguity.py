@@ -56,8 +56,8 @@ async def check_jump(kafka: KafkaSettings, tp: TopicPartition, expected: int, fi
     consumer = AIOKafkaConsumer(
         **client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
     )
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign([tp])
         consumer.seek(tp, expected)
         async with asyncio.timeout(PATIENCE_SECONDS):

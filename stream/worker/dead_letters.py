@@ -7,12 +7,13 @@ the dead-letters partition which ones, and writes no letter twice.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from stream.kafka import client_options, read_partitions
+from stream.kafka import client_options, patiently, read_partitions
 from stream.settings import KafkaSettings
 from stream.worker.batch import DeadLetter
 
@@ -82,7 +83,7 @@ class Tail:
     async def newest(self, partition: int) -> dict[str, int]:
         """The newest offset with a letter by source topic, for sources of this partition number."""
         if partition not in self._known:
-            self._known[partition] = await self._read(partition)
+            self._known[partition] = await patiently(partial(self._read, partition))
         return self._known[partition]
 
     async def _read(self, partition: int) -> dict[str, int]:
@@ -93,8 +94,8 @@ class Tail:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=100,
         )
-        await consumer.start()
         try:
+            await consumer.start()
             letters = TopicPartition(self._topic, partition)
             consumer.assign([letters])
             first = (await consumer.beginning_offsets([letters]))[letters]

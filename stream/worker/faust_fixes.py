@@ -7,7 +7,8 @@
    still until partitions have been sought, and a poll in flight keeps its own copy of the active partitions.
 3. **Bulk recovery.** Rows are read by `StateTable.load` once the group has been joined: heartbeats go on meanwhile.
 4. **Taking what waits** without a timer and without acknowledging on errors (upstream #497, #527).
-5. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens.
+5. **Shorter waits** of a fetch at the broker.
+6. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens.
 
 All of it is subclasses handed to Faust's own settings. `PATCHED` pins the source they were written against.
 """
@@ -28,6 +29,7 @@ from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread as PollThread
 from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP, ConsumerMessage
 
@@ -36,6 +38,7 @@ from stream.state.table import StateTable
 KNOWN_VERSION = "0.15.3"
 CHUNK = 128  # records of one partition in a message: a busy partition cannot keep the others waiting for long
 LONGEST_HOLE = 100_000  # offsets that are acknowledged one by one; over a longer hole the commit jumps
+FETCH_WAIT_MILLISECONDS = 250
 COALESCE_SECONDS = 0.001  # the chunks of one poll arrive within this time of each other
 
 # SHA-256 of the source of what is overridden or relied on from inside; a test compares.
@@ -46,7 +49,8 @@ PATCHED: Mapping[Callable[..., Any], str] = {
     Consumer._new_offset: "1d2c7ea89a7ad4f1a216c1d51936e569162cd66bd56f889e13fd29c910b58eb0",
     Consumer.perform_seek: "0e8c130ff4b0afd82c0be9c5fd831316e10febc62c94032833911096e156d7c6",
     driver.Consumer._to_message: "7c24f6511b2fcef7cbfe73526e78de033bfe0df211f1fd30509d699c9deb6ce4",
-    driver.AIOKafkaConsumerThread._fetch_records: "39a2c6c79fc1455a199629912b533458a720c64983bc957420a42feef6593baa",
+    PollThread._fetch_records: "39a2c6c79fc1455a199629912b533458a720c64983bc957420a42feef6593baa",
+    PollThread._create_worker_consumer: "c2701bfc3e6f6cad95c2be36d6a255a86e2c57d18d36cc1082b5fb5c482d99d7",
     Recovery.on_recovery_completed: "6ef567acf072e46da3fccbccc6d662371f634f622c3d510972d5df81f70ae3ac",
     Recovery._build_highwaters: "91b4cc0d3724ae7bfc398e873684fc6f667ef8feb61a3b3314346ef11f2823de",
     Recovery._build_offsets: "27eec86be06cb51f66dfd2572be2f9b41acd22c3570239bb5c554bd94e59a1d6",
@@ -98,8 +102,14 @@ def whole_fetches(topics: frozenset[str]) -> type[DefaultSchedulingStrategy]:
     return WholeFetches
 
 
-class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped to us
+class ChunkThread(PollThread):  # type: ignore[misc]  # Faust is untyped to us
     """The thread that polls Kafka."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401
+        """A fetch that finds nothing holds up those of partitions that came later: Faust has it wait for 1.5 s."""
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS
+        return consumer
 
     async def _fetch_records(
         self,

@@ -9,11 +9,10 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from stream.kafka import client_options
+from stream.kafka import PATIENCE_SECONDS, client_options
 from stream.settings import KafkaSettings
 
 BATCH_BYTES = 512 * 1024  # half of what Kafka's topics take by default; a larger record gets a batch of its own
-REQUEST_MILLISECONDS = 120_000  # rides out the restart of a broker; 30 s does not
 
 
 class Delivered(NamedTuple):
@@ -31,7 +30,7 @@ async def start_producer(kafka: KafkaSettings) -> AIOKafkaProducer:
         acks="all",
         linger_ms=0,
         max_batch_size=BATCH_BYTES,
-        request_timeout_ms=REQUEST_MILLISECONDS,
+        request_timeout_ms=int(PATIENCE_SECONDS * 1000),
     )
     try:
         await producer.start()
