@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_every_setting_is_documented() -> None:
     """Each has its row in operations, and no row is of a setting that is gone."""
     documented = {name for name in rows(OPERATIONS) if re.fullmatch(r"[a-z]+\.[a-z_]+", name)}
     assert documented == {f"{section}.{key}" for section, key in setting_names()}
+
+
+def test_documented_defaults_are_the_defaults() -> None:
+    """The second cell of a setting's row is its default, as TOML."""
+    table = rows(OPERATIONS)
+    for section, key in setting_names():
+        if (section, key) != ("events", "types"):  # a table of its own in messages
+            written = table[f"{section}.{key}"].split("|")[0].strip().strip("`")
+            assert tomllib.loads(f"value = {written}")["value"] == getattr(getattr(Settings(), section), key), key
 
 
 def test_every_metric_is_documented_with_its_labels() -> None:
