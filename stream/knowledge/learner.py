@@ -64,9 +64,11 @@ class Learner:
     def fit(self, log: Log, targets_end: int, parent: Snapshot | None, share: tuple[float, float]) -> Networks:
         """Trains encoder and tower on the new events before `targets_end` and a replay of older ones."""
         model, low, high = self.model, *share
-        counts = np.bincount(log.rows[log.new : targets_end], log.positive[log.new : targets_end], len(self.vocabulary))
         encoder, tower, known = self._start(parent)
-        counts += known
+        learned = np.bincount(
+            log.rows[log.new : targets_end], log.positive[log.new : targets_end], len(self.vocabulary)
+        )
+        counts = known + learned
         targets = np.zeros(len(log), np.float32)
         fresh = slice(log.new, targets_end)
         targets[fresh] = np.maximum(log.weights[fresh], 0)

@@ -147,6 +147,16 @@ def test_a_refresh_goes_on_from_its_parent(first: Learned) -> None:
     assert judge(learned.report, SMALL).passed
 
 
+def test_new_items_without_new_events_make_a_refresh(first: Learned) -> None:
+    """A catalogue that grew while nobody clicked: the item gets a row, and what is known of the others stays."""
+    catalogue = Catalogue()
+    catalogue.apply(0, 0, "just listed", Item("just listed", title="a thing"))
+    learned = refresh(window_of(300), first.snapshot, new_events=0, catalogue=catalogue)
+    assert "just listed" in learned.snapshot.vocabulary.rows
+    assert np.array_equal(learned.snapshot.counts[:ITEMS], first.snapshot.counts)
+    assert judge(learned.report, SMALL).passed
+
+
 def test_items_that_nobody_knows_any_more_lose_their_rows(first: Learned) -> None:
     """Out of the window and not in the catalogue: gone. In the catalogue: kept, and new ones of it get rows, too."""
     window = Window(TYPES.names)
