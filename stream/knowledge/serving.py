@@ -6,7 +6,8 @@ observed. No clock is read: the time of a query is that of the event that asks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 
 import msgspec
@@ -31,6 +32,14 @@ __all__ = ["LivePopularity", "Query", "RankedList", "Serving"]
 SLICE = 256  # lists made at once: more make no list cheaper and hold more memory
 DISLIKE = "dislike"
 NAMES_OF_BITS = [[name for bit, name in enumerate(SOURCES) if bits >> bit & 1] for bits in range(1 << len(SOURCES))]
+
+
+Stage = Callable[[str], AbstractContextManager[None]]
+
+
+def untimed(_name: str) -> AbstractContextManager[None]:
+    """A stage that nobody times."""
+    return nullcontext()
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -96,13 +105,16 @@ class Serving:
         if row >= len(self.items.vocabulary):
             self._not_encoded[item_id] = row
 
-    def recommend(self, queries: Sequence[Query]) -> list[RankedList]:
-        """One list for each query, full as long as enough available items pass its filters."""
+    def recommend(self, queries: Sequence[Query], stage: Stage = untimed) -> list[RankedList]:
+        """One list for each query, full as long as enough available items pass its filters.
+
+        `stage` is entered with the name of each part of the work, for whoever wants to time it.
+        """
         self._settle()
         if self.snapshot is None:
             return [self._popular_list(query, "no_artifact") for query in queries]
         slices = [queries[start : start + SLICE] for start in range(0, len(queries), SLICE)]
-        return [ranked for part in slices for ranked in self._recommend(self.snapshot, part)]
+        return [ranked for part in slices for ranked in self._recommend(self.snapshot, part, stage)]
 
     def similar(
         self, item_id: str, count: int = 20, filters: Filters = NO_FILTERS, purchased: Sequence[str] = ()
@@ -152,15 +164,15 @@ class Serving:
         assert self._vectors is not None
         return self._vectors.fresh(self.items.available, self.items.keys)
 
-    def _recommend(self, snapshot: Snapshot, queries: Sequence[Query]) -> list[RankedList]:
+    def _recommend(self, snapshot: Snapshot, queries: Sequence[Query], stage: Stage) -> list[RankedList]:
         """Personal lists where anything of the history is known, popular ones elsewhere."""
         batch = self._histories(snapshot, queries)
         known = batch.known()
         users = np.flatnonzero(known)
         if len(users) == len(queries):
-            return self._personal(snapshot, queries, batch)
+            return self._personal(snapshot, queries, batch, stage)
         asked = [queries[user] for user in users.tolist()]
-        personal = iter(self._personal(snapshot, asked, batch.take(users)))
+        personal = iter(self._personal(snapshot, asked, batch.take(users), stage))
         return [
             next(personal)
             if known[user]
@@ -177,13 +189,25 @@ class Serving:
             batch.rows[unknown] = [self.items.newer_row(names[at]) for at in unknown.tolist()]
         return batch
 
-    def _personal(self, snapshot: Snapshot, queries: Sequence[Query], batch: HistoryBatch) -> list[RankedList]:
-        """1. what each list may hold, 2. ranked candidates, 3. exact search where these are too few, 4. reasons."""
+    def _personal(
+        self, snapshot: Snapshot, queries: Sequence[Query], batch: HistoryBatch, stage: Stage
+    ) -> list[RankedList]:
+        """1. candidates, 2. the best of what each list may hold, in order, as lists."""
         fresh = self._fresh()
-        masks = [self._mask(query) for query in queries]
-        slots = self.new_slots if self.items.newer else 0
-        ranking = snapshot.rank(batch, masks, [query.count for query in queries], fresh=fresh, new_slots=slots)
-        lists = ranked_places(ranking)
+        with stage("candidates"):
+            candidates = snapshot.candidates(batch, fresh)
+        with stage("rank"):
+            masks = [self._mask(query) for query in queries]
+            slots = self.new_slots if self.items.newer else 0
+            counts = [query.count for query in queries]
+            ranking = snapshot.best(candidates, masks, counts, fresh=fresh, new_slots=slots)
+            return self._lists(snapshot, queries, batch, ranked_places(ranking))
+
+    def _lists(
+        self, snapshot: Snapshot, queries: Sequence[Query], batch: HistoryBatch, lists: Sequence[Places]
+    ) -> list[RankedList]:
+        """1. exact search where the ranked candidates are too few, 2. reasons where they are asked for."""
+        fresh = self._fresh()
         for user, (query, places) in enumerate(zip(queries, lists, strict=True)):
             if len(places.rows) < query.count:
                 self._complete(snapshot, places, query, batch.take(np.array([user])))

@@ -177,22 +177,34 @@ class Snapshot:
         fresh: Fresh | None = None,
         new_slots: int = 0,
     ) -> Ranking:
+        """The best of each user's candidates: `best` of `candidates`."""
+        fresh = fresh or self.plain
+        return self.best(self.candidates(batch, fresh), allowed, counts, fresh=fresh, new_slots=new_slots)
+
+    def best(
+        self,
+        candidates: Candidates,
+        allowed: Sequence[Bools | None] | None,
+        counts: int | Sequence[int],
+        *,
+        fresh: Fresh,
+        new_slots: int,
+    ) -> Ranking:
         """Candidates, scored by the ranker, and the best of each list.
 
         `allowed`: for each user the rows that the list may hold, None for all available ones; `counts`: how many to
         list; `new_slots`: places of a list of ten or more kept for items newer than the snapshot and near the user's
         taste.
         """
-        fresh = fresh or self.plain
-        candidates = self.candidates(batch, fresh)
+        users = len(candidates.starts) - 1
         scores = self.ranker.score(candidates.features)
         for user, mask in enumerate(allowed or ()):
             if mask is not None:
                 part = slice(candidates.starts[user], candidates.starts[user + 1])
                 scores[part][~mask[candidates.rows[part]]] = -np.inf
-        lengths = np.empty(len(batch), np.int64)
+        lengths = np.empty(users, np.int64)
         lengths[:] = counts
-        positions = np.full((len(batch), int(lengths.max(initial=0))), UNKNOWN, np.int64)
+        positions = np.full((users, int(lengths.max(initial=0))), UNKNOWN, np.int64)
         kernels.best_of_lists(
             fresh.keys[candidates.rows],
             scores,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from stream.knowledge.serving import Query, RankedList, Serving
+from stream.knowledge.serving import Query, RankedList, Serving, Stage
 from stream.metrics import WorkerMetrics
 from stream.settings import Settings
 from stream.state.table import StateTable
@@ -131,9 +131,8 @@ class MicroBatch:
         made: list[Made] = []
         for start in range(0, len(touched), width):
             users = touched[start : start + width]
-            with self._measuring.stage("rank"):
-                queries = [state_query(user.state, count=count, filters=self._filters, explain=False) for user in users]
-                ranked = _ranked(serving, queries)
+            queries = [state_query(user.state, count=count, filters=self._filters, explain=False) for user in users]
+            ranked = _ranked(serving, queries, self._measuring.stage)
             for user, listed in zip(users, ranked, strict=True):
                 seen = EventPosition(self._events, user.partition, user.newest)
                 made.append(answers.for_user(user.user_id, user.state, seen, listed))
@@ -180,8 +179,8 @@ class MicroBatch:
             outbox.add(self._dead_letters, record.partition, *letter_for(letter, self._letter_bytes))
 
 
-def _ranked(serving: Serving, queries: Sequence[Query]) -> list[RankedList]:
+def _ranked(serving: Serving, queries: Sequence[Query], stage: Stage) -> list[RankedList]:
     """Lists for queries that are alike but for their histories, which count for nothing before the first artifact."""
     if serving.snapshot is None and queries[0].filters is NO_FILTERS:
         return serving.recommend(queries[:1]) * len(queries)
-    return serving.recommend(queries)
+    return serving.recommend(queries, stage)

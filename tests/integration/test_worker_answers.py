@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stream.knowledge.store import ArtifactStore
+from stream.metrics import STAGES
 from stream.shop.broker import Broker
 from stream.wire.partitioner import murmur2_partition
 from tests.artifacts import HOUR, NOON, place_of, publish_made
@@ -151,6 +152,7 @@ def test_artifacts_are_swapped_and_bad_ones_are_refused(shop: Shop, worker: Work
     assert served[-1]["fallback"] is None
     assert len(served[-1]["items"]) == 20
     assert worker.metric("prequential_events_total", event_type="click") >= 1
+    assert all(worker.metric("stage_seconds_count", stage=stage) >= 1 for stage in STAGES)
 
 
 def test_retired_items_leave_and_new_ones_appear(shop: Shop, worker: Worker, store: ArtifactStore) -> None:
