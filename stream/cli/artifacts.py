@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from aiokafka.errors import KafkaError
+from rich import box
 from rich.table import Column, Table
 
 from stream.cli.common import FAILED, JsonOption, fail, load_settings, print_json, run, stderr, stdout
@@ -45,7 +46,7 @@ def list_artifacts(context: typer.Context, json: JsonOption = False) -> None:
     if json:
         print_json(rows)
         return
-    table = Table(Column("id", no_wrap=True, min_width=21), "age", "items", "events", "recall@20", "mrr@20", "serves")
+    table = Table("id", "age", "items", "events", "recall@20", "mrr@20", "serves", box=box.SIMPLE_HEAD)
     for row in rows:
         shown = (f"{value:.4f}" if isinstance(value, float) else str(value) for value in list(row.values())[2:])
         table.add_row(str(row["id"]), _age(row["age_seconds"]), *("" if value == "None" else value for value in shown))

@@ -107,7 +107,7 @@ def _ask(
         answer = run(ask(settings, request, timeout))
         if json:
             print_json(answer)
-        else:
+        elif not answer.error:
             _print(settings, answer)
     except NoAnswerError as error:
         fail(str(error))
