@@ -11,7 +11,7 @@ FOLDER = Path(".alluvium/replay")
 
 
 class Progress(msgspec.Struct):
-    """`acknowledged` events, in the replay's order, stand in the topic; a repeat of later ones is harmless."""
+    """`acknowledged` events, in the replay's order, stand in the topic; later ones were sent at `since_ms` or after."""
 
     file: str
     bytes: int
@@ -19,6 +19,7 @@ class Progress(msgspec.Struct):
     cluster: str
     reading: str  # data set or columns, and the order: what makes two replays of one file the same
     acknowledged: int = 0
+    since_ms: int = 0  # epoch ms; 0: nothing was sent
     shift_ms: int = 0
     complete: bool = False
 

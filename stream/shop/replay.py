@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -67,8 +68,17 @@ class Pace:
         return timestamp + self.shift_ms if self.speed is None else int(due * 1000)
 
 
+class _InFlight(NamedTuple):
+    """A chunk on its way: the events up to `position`, handed over at `since` (epoch ms)."""
+
+    acknowledged: asyncio.Future[list[object]]
+    position: int
+    newest: int
+    since: int
+
+
 class Replay:
-    """One run of a plan against Kafka, from the event after `acknowledged` on."""
+    """One run of a plan against Kafka, from the event after `acknowledged` on, without those `standing` there by id."""
 
     def __init__(
         self,
@@ -77,16 +87,18 @@ class Replay:
         rejects: Rejects,
         *,
         acknowledged: int,
+        standing: frozenset[str],
         shift_ms: int,
         report: Callable[[Status], None],
-        save: Callable[[int], None],
+        save: Callable[[int, int], None],
     ) -> None:
         self._plan, self._rejects, self._report, self._save = plan, rejects, report, save
         self._decoder = Decoder(settings.events)
         self._events_topic = settings.kafka.topic_prefix + EVENTS
         self._items_topic = settings.kafka.topic_prefix + ITEMS
         self._shift_ms = shift_ms
-        self._unacknowledged: deque[tuple[asyncio.Future[list[object]], int, int]] = deque()
+        self._acknowledged, self._standing = acknowledged, standing
+        self._unacknowledged: deque[_InFlight] = deque()
         self.status = Status(events=acknowledged, resumed_from=acknowledged)
 
     async def run(self, delivery: Delivery) -> Status:
@@ -104,9 +116,12 @@ class Replay:
             position += count
             if messages:
                 await asyncio.sleep(max(0.0, due - time.time()))
-                self._unacknowledged.append((await delivery.send(messages), position, newest))
+                since = int(time.time() * 1000)
+                self._unacknowledged.append(_InFlight(await delivery.send(messages), position, newest, since))
                 await self._settle(IN_FLIGHT - 1)
         await self._settle(0)
+        self.status.events = position
+        self._save(position, int(time.time() * 1000))
         self.status.rejected = dict(self._rejects.counts)
         self._report(self.status)
         return self.status
@@ -131,7 +146,7 @@ class Replay:
             position += 1
             said = event.interaction
             news = None if said.item is None else items.news(said.item, event.timestamp)
-            if position <= self.status.resumed_from:
+            if position <= self._acknowledged:
                 count += 1
                 continue
             due = pace.due(event.timestamp)
@@ -143,6 +158,9 @@ class Replay:
             if news is not None:
                 messages.append(Message(self._items_topic, news.item_id.encode(), encode(news)))
                 self.status.items += 1
+            if event.event_id in self._standing:
+                self.status.resumed_from += 1
+                continue
             event_out = outgoing(event, pace.time_of(event.timestamp, due))
             messages.append(Message(self._events_topic, said.user_id.encode(), encode(event_out)))
         yield first_due, messages, count, newest
@@ -150,11 +168,12 @@ class Replay:
     async def _settle(self, allowed: int) -> None:
         """Waits until at most `allowed` chunks are unacknowledged, saving how far the others reach."""
         while len(self._unacknowledged) > allowed:
-            acknowledged, position, newest = self._unacknowledged.popleft()
-            await acknowledged
-            self.status.events, self.status.at = position, newest
+            settled = self._unacknowledged.popleft()
+            await settled.acknowledged
+            self.status.events, self.status.at = settled.position, settled.newest
             self.status.rejected = dict(self._rejects.counts)
-            self._save(position)
+            next_since = self._unacknowledged[0].since if self._unacknowledged else int(time.time() * 1000)
+            self._save(settled.position, next_since)
             self._report(self.status)
 
     async def _send_items(self, file: Path, delivery: Delivery) -> None:

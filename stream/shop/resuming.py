@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.kafka import client_options, producer, topic_partitions
+from stream.kafka import client_options, producer, read_partitions, topic_partitions
 from stream.logs import Log
 from stream.settings import KafkaSettings, Settings
 from stream.shop.delivery import Delivery, cluster_with_topics
@@ -36,7 +38,8 @@ async def replay(
     """Sends what no earlier run has sent. `reading` says how the file is read (data set or columns).
 
     Progress is kept in `folder` by file, topic, cluster and `reading`; a topic that holds less than was once sent has
-    been made anew, and so the replay begins anew. Raises KafkaError, TopicsError, and ValueError for a changed file.
+    been made anew, and so the replay begins anew. What a killed run has sent without taking note of it is found in the
+    topic, by event id. Raises KafkaError, TopicsError, and ValueError for a changed file.
     """
     topic = settings.kafka.topic_prefix + EVENTS
     begun = Progress(
@@ -53,8 +56,11 @@ async def replay(
         progress = begun
     if plan.shift_to_now and plan.speed is None and not progress.shift_ms:
         progress.shift_ms = int(time.time() * 1000) - _newest(plan, settings)
+    standing = await _standing(settings.kafka, topic, progress.since_ms)
+    progress.since_ms = progress.since_ms or int(time.time() * 1000)
     rejects = Rejects(rejects_file or path.with_suffix(".rejects.jsonl"))
     saver = _Saver(path, progress)
+    saver.save()
     try:
         async with producer(settings.kafka, max_batch_size=1 << 18, linger_ms=0) as client:
             run = Replay(
@@ -62,6 +68,7 @@ async def replay(
                 settings,
                 rejects,
                 acknowledged=progress.acknowledged,
+                standing=standing,
                 shift_ms=progress.shift_ms,
                 report=report,
                 save=saver.reached,
@@ -79,14 +86,42 @@ class _Saver:
         self._path, self._progress = path, progress
         self._saved = time.monotonic()
 
-    def reached(self, position: int) -> None:
-        self._progress.acknowledged = position
+    def reached(self, position: int, since_ms: int) -> None:
+        self._progress.acknowledged, self._progress.since_ms = position, since_ms
         if time.monotonic() - self._saved > SAVE_SECONDS:
             self.save()
 
     def save(self) -> None:
         save(self._path, self._progress)
         self._saved = time.monotonic()
+
+
+async def _standing(kafka: KafkaSettings, topic: str, since_ms: int) -> frozenset[str]:
+    """The event ids in the topic since then: a replay that was killed may have sent more than it took note of."""
+    if not since_ms:
+        return frozenset()
+    found: set[str] = set()
+    decoder = msgspec.json.Decoder(_Identified)
+    consumer = AIOKafkaConsumer(**client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in await topic_partitions(consumer, topic)]
+        consumer.assign(partitions)
+        places = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        recent = [tp for tp, place in places.items() if place is not None]
+        for tp in recent:
+            consumer.seek(tp, places[tp].offset)
+        async for records in read_partitions(consumer, recent):
+            for record in records:
+                with suppress(msgspec.DecodeError, UnicodeDecodeError):  # somebody else's bad event
+                    found.add(decoder.decode(record.value or b"").event_id)
+    finally:
+        await consumer.stop()
+    return frozenset(found)
+
+
+class _Identified(msgspec.Struct):
+    event_id: str = ""
 
 
 async def _records(kafka: KafkaSettings, topic: str) -> int:
