@@ -86,7 +86,7 @@ class Requests:
             made = answers.failed(named.kind, named.request_id, record.value, Problem(request.code, request.detail))
             replied.replies.append(_addressed(named.kind, record, made, named.request_id))
             return
-        forward = self._forward(record, request)
+        forward = self._forward(record, request, row_of)
         if forward is not None:
             replied.forwards.append(forward)
             return
@@ -98,10 +98,15 @@ class Requests:
             return Rejection(TOO_LARGE, f"the key has {len(record.key)} bytes, more than {self._longest_key}")
         return self._decoder.request(record.value)
 
-    def _forward(self, record: ConsumerRecord, request: Request) -> Forward | None:
+    def _forward(self, record: ConsumerRecord, request: Request, row_of: RowOf) -> Forward | None:
+        """Where to send a request whose user is not known on its partition: a client with a partitioner of its own,
+        but one for events and requests, finds the user's state where it asks.
+        """
         if request.kind != "user" or self._partitioner is None or _header(record, REPLY_KEY) is not None:
             return None
         key = (request.user_id or "").encode()
+        if row_of(record.partition, key) is not None:
+            return None
         partition = self._partitioner(key, self._partitions)
         if partition == record.partition:
             return None

@@ -21,6 +21,7 @@ from tests.records import chunk, record
 
 PARTITIONS = 4
 HOME = murmur2_partition(b"u", PARTITIONS)
+STRAYED = (murmur2_partition(b"v", PARTITIONS) + 1) % PARTITIONS
 STATE = UserState(offset=12, items=["a"], types=["purchase"], times=[5], purchased=["a"])
 
 
@@ -36,7 +37,7 @@ def serving_of(*items: str) -> Serving:
 
 def reply(value: object, key: bytes | None = b"u", partition: int = HOME, **more: Any) -> Replied:  # noqa: ANN401
     requests = Requests(Decoder(EventSettings()), murmur2_partition, PARTITIONS, "events")
-    rows = {(HOME, b"u"): encode_state(STATE)}
+    rows = {(HOME, b"u"): encode_state(STATE), (STRAYED, b"v"): encode_state(STATE)}
     asked = record(1, value, key, partition, "requests", **more)
     return requests.reply(
         [chunk(asked)], serving_of("a", "b", "c"), Answers(version(), "now"), lambda at, user: rows.get((at, user))
@@ -69,6 +70,14 @@ def test_a_request_elsewhere_is_forwarded_once() -> None:
     stray = reply(forward.value, forward.key, away, headers=tuple(forward.headers))
     assert not stray.forwards
     assert message(stray)["fallback"] == "unknown_user"
+
+
+def test_a_client_with_another_partitioner_is_answered_where_the_state_is() -> None:
+    """Events and requests of this user stand on one partition, though not the one our partitioner names."""
+    replied = reply({"request_id": "r", "user_id": "v"}, b"v", STRAYED)
+    assert not replied.forwards
+    assert message(replied)["provenance"]["event"]["offset"] == STATE.offset
+    assert message(replied)["fallback"] != "unknown_user"
 
 
 @pytest.mark.parametrize(
