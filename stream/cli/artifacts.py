@@ -46,7 +46,8 @@ def list_artifacts(context: typer.Context, json: JsonOption = False) -> None:
     if json:
         print_json(rows)
         return
-    table = Table("id", "age", "items", "events", "recall@20", "mrr@20", "serves", box=box.SIMPLE_HEAD)
+    headings = ("age", "items", "events", "recall@20", "mrr@20", "serves")
+    table = Table(Column("id", min_width=21), *headings, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for row in rows:
         shown = (f"{value:.4f}" if isinstance(value, float) else str(value) for value in list(row.values())[2:])
         table.add_row(str(row["id"]), _age(row["age_seconds"]), *("" if value == "None" else value for value in shown))
