@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
-from stream.kafka import client_options, read_partitions, topic_partitions
+from stream.kafka import read_topic
 from stream.logs import Log
 from stream.settings import KafkaSettings
 from stream.wire.messages import ArtifactAnnouncement
@@ -53,18 +53,9 @@ async def read_announcements(kafka: KafkaSettings, log: Log) -> list[tuple[str, 
     """All announcements that the topic still holds, oldest first, with their channels."""
     found: list[tuple[str, ArtifactAnnouncement]] = []
     announcements = Announcements(log, lambda channel, announcement: found.append((channel, announcement)))
-    consumer = AIOKafkaConsumer(**client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest")
-    try:
-        await consumer.start()
-        topic = kafka.topic_prefix + ARTIFACTS
-        partitions = [TopicPartition(topic, number) for number in await topic_partitions(consumer, topic)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        async for records in read_partitions(consumer, partitions):
-            for record in records:
-                announcements.apply(record)
-    finally:
-        await consumer.stop()
+    async for records in read_topic(kafka, kafka.topic_prefix + ARTIFACTS):
+        for record in records:
+            announcements.apply(record)
     return found
 
 

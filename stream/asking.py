@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.structs import ConsumerRecord
 
-from stream.kafka import client_options, producer, read_partitions, topic_partitions
+from stream.kafka import producer, read_topic, reader
 from stream.settings import KafkaSettings, Settings
 from stream.state.user_state import UserState, decode_state
 from stream.wire.messages import Item, Recommendation, Request
@@ -29,7 +27,7 @@ async def ask(settings: Settings, request: Request, timeout_seconds: float) -> R
     key = (request.user_id or request.request_id).encode()
     partition = (PARTITIONERS[kafka.partitioner] or murmur2_partition)(key, kafka.partitions)
     answers = TopicPartition(kafka.topic_prefix + RECOMMENDATIONS, partition)
-    async with _reader(kafka) as consumer, producer(kafka, linger_ms=0) as sender:
+    async with reader(kafka) as consumer, producer(kafka, linger_ms=0) as sender:
         consumer.assign([answers])
         await consumer.seek_to_end(answers)
         await sender.send_and_wait(
@@ -49,13 +47,14 @@ async def read_states(settings: Settings, user_id: str | None) -> list[tuple[str
     topic = changelog_name(settings.kafka, settings.worker.group_id)
     wanted = None if user_id is None else user_id.encode()
     rows: dict[tuple[bytes, int], bytes] = {}
-    for record in await _read_topic(settings.kafka, topic):
-        if wanted is not None and record.key != wanted:
-            continue
-        if record.value is None:
-            rows.pop((record.key, record.partition), None)
-        else:
-            rows[record.key, record.partition] = record.value
+    async for records in read_topic(settings.kafka, topic):
+        for record in records:
+            if wanted is not None and record.key != wanted:
+                continue
+            if record.value is None:
+                rows.pop((record.key, record.partition), None)
+            else:
+                rows[record.key, record.partition] = record.value
     return [(key.decode(), partition, decode_state(row)) for (key, partition), row in sorted(rows.items())]
 
 
@@ -63,9 +62,8 @@ async def read_titles(kafka: KafkaSettings, item_ids: Iterable[str]) -> dict[str
     """The titles that the catalogue has for these items."""
     wanted = {item_id.encode(): item_id for item_id in item_ids}
     newest: dict[str, bytes | None] = {}
-    for record in await _read_topic(kafka, kafka.topic_prefix + ITEMS):
-        if record.key in wanted:
-            newest[wanted[record.key]] = record.value
+    async for records in read_topic(kafka, kafka.topic_prefix + ITEMS):
+        newest |= {wanted[record.key]: record.value for record in records if record.key in wanted}
     titles = {}
     for item_id, value in newest.items():
         if value is not None:
@@ -91,19 +89,6 @@ def state_as_json(user_id: str, partition: int, state: UserState) -> dict[str, o
     }
 
 
-@asynccontextmanager
-async def _reader(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group."""
-    consumer = AIOKafkaConsumer(
-        **client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
-    )
-    await consumer.start()
-    try:
-        yield consumer
-    finally:
-        await consumer.stop()
-
-
 async def _answer(consumer: AIOKafkaConsumer, request_id: str) -> Recommendation:
     while True:
         for records in (await consumer.getmany(timeout_ms=100)).values():
@@ -112,11 +97,3 @@ async def _answer(consumer: AIOKafkaConsumer, request_id: str) -> Recommendation
                     answer = msgspec.json.decode(record.value, type=Recommendation)
                     if answer.request_id == request_id:
                         return answer
-
-
-async def _read_topic(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord]:
-    async with _reader(kafka) as consumer:
-        partitions = [TopicPartition(topic, number) for number in await topic_partitions(consumer, topic)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        return [record async for records in read_partitions(consumer, partitions) for record in records]

@@ -80,6 +80,22 @@ async def producer(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIO
         await client.stop()
 
 
+@asynccontextmanager
+async def reader(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIOKafkaConsumer]:
+    """A connected consumer without a group and, yet, without partitions."""
+    defaults: dict[str, object] = {
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "fetch_max_wait_ms": 100,
+    }
+    client = AIOKafkaConsumer(**(client_options(kafka) | defaults | options))
+    try:
+        await client.start()
+        yield client
+    finally:
+        await client.stop()
+
+
 async def wait_for_broker(kafka: KafkaSettings, log: Log, waiting: Callable[[str], None]) -> None:
     """Returns once a broker answers; until then one line each ten seconds, the same told to `waiting`."""
     while True:
@@ -120,16 +136,9 @@ class Follower:
 
     async def run(self) -> None:
         """Follows until cancelled. Raises KafkaError when a topic is missing or the broker refuses."""
-        consumer = AIOKafkaConsumer(
-            **client_options(self._kafka),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=200,
-            max_partition_fetch_bytes=PRODUCER_BYTES,
-        )
-        await consumer.start()
-        try:
-            partitions = await _partitions(consumer, self._topics)
+        options = {"fetch_max_wait_ms": 200, "max_partition_fetch_bytes": PRODUCER_BYTES}
+        async with reader(self._kafka, **options) as consumer:
+            partitions = await topic_partitions(consumer, *self._topics)
             consumer.assign(partitions)
             behind = {tp: end for tp, end in (await consumer.end_offsets(partitions)).items() if end > 0}
             await consumer.seek_to_beginning(*partitions)
@@ -142,8 +151,6 @@ class Follower:
                     for record in records:
                         self._apply(record)
                     await asyncio.sleep(0)
-        finally:
-            await consumer.stop()
 
 
 async def read_partitions(
@@ -159,19 +166,34 @@ async def read_partitions(
             yield records
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topics: list[str]) -> list[TopicPartition]:
-    found = []
-    for topic in topics:
-        numbers = await topic_partitions(consumer, topic)
-        found += [TopicPartition(topic, number) for number in numbers]
-    return found
+async def read_topic(kafka: KafkaSettings, topic: str, since_ms: int = 0) -> AsyncIterator[list[ConsumerRecord]]:
+    """All that stands in a topic now, each partition in order; `since_ms`: only what was written then or later."""
+    async with reader(kafka) as consumer:
+        partitions = await topic_partitions(consumer, topic)
+        consumer.assign(partitions)
+        firsts = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms)) if since_ms else {}
+        ends = await consumer.end_offsets(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        for partition, first in firsts.items():
+            consumer.seek(partition, ends[partition] if first is None else first.offset)
+        async for records in read_partitions(consumer, partitions):
+            yield records
 
 
-async def topic_partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
-    """The partitions of a topic, read anew from the broker. Raises KafkaError when it does not exist."""
+async def topic_end(kafka: KafkaSettings, topic: str) -> int:
+    """How many records were ever written to a topic: the sum of its partitions' ends."""
+    async with reader(kafka) as consumer:
+        return sum((await consumer.end_offsets(await topic_partitions(consumer, topic))).values())
+
+
+async def topic_partitions(consumer: AIOKafkaConsumer, *topics: str) -> list[TopicPartition]:
+    """The partitions of topics, read anew from the broker. Raises KafkaError when a topic does not exist."""
     # No public call refreshes the metadata of topics that are not subscribed to.
     metadata = await consumer._client.fetch_all_metadata()
-    numbers = metadata.partitions_for_topic(topic)
-    if not numbers:
-        raise KafkaError(f"topic {topic} does not exist: run `alluvium topics`")
-    return sorted(numbers)
+    found = []
+    for topic in topics:
+        numbers = metadata.partitions_for_topic(topic)
+        if not numbers:
+            raise KafkaError(f"topic {topic} does not exist: run `alluvium topics`")
+        found += [TopicPartition(topic, number) for number in sorted(numbers)]
+    return found

@@ -9,9 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.kafka import client_options, producer, read_partitions, topic_partitions
+from stream.kafka import producer, read_topic, topic_end
 from stream.logs import Log
 from stream.settings import KafkaSettings, Settings
 from stream.shop.delivery import Delivery, cluster_with_topics
@@ -51,7 +50,7 @@ async def replay(
     )
     path = progress_file(begun, folder)
     progress = begun if restart else load(path, begun)
-    if progress.acknowledged > await _records(settings.kafka, topic):
+    if progress.acknowledged > await topic_end(settings.kafka, topic):
         log.warning("the topic holds less than was sent, beginning anew", topic=topic, sent=progress.acknowledged)
         progress = begun
     if plan.shift_to_now and plan.speed is None and not progress.shift_ms:
@@ -102,36 +101,15 @@ async def _standing(kafka: KafkaSettings, topic: str, since_ms: int) -> frozense
         return frozenset()
     found: set[str] = set()
     decoder = msgspec.json.Decoder(_Identified)
-    consumer = AIOKafkaConsumer(**client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in await topic_partitions(consumer, topic)]
-        consumer.assign(partitions)
-        places = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
-        recent = [tp for tp, place in places.items() if place is not None]
-        for tp in recent:
-            consumer.seek(tp, places[tp].offset)
-        async for records in read_partitions(consumer, recent):
-            for record in records:
-                with suppress(msgspec.DecodeError, UnicodeDecodeError):  # somebody else's bad event
-                    found.add(decoder.decode(record.value or b"").event_id)
-    finally:
-        await consumer.stop()
+    async for records in read_topic(kafka, topic, since_ms):
+        for record in records:
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):  # somebody else's bad event
+                found.add(decoder.decode(record.value or b"").event_id)
     return frozenset(found)
 
 
 class _Identified(msgspec.Struct):
     event_id: str = ""
-
-
-async def _records(kafka: KafkaSettings, topic: str) -> int:
-    consumer = AIOKafkaConsumer(**client_options(kafka))
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in await topic_partitions(consumer, topic)]
-        return sum((await consumer.end_offsets(partitions)).values())
-    finally:
-        await consumer.stop()
 
 
 def _newest(plan: Plan, settings: Settings) -> int:

@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Callable
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from stream.kafka import client_options, producer, topic_partitions
+from stream.kafka import producer, reader, topic_partitions
 from stream.settings import KafkaSettings
 from stream.shop.delivery import Delivery, Message, OutgoingEvent, cluster_with_topics
 from stream.shop.shoppers import Crowd, ShownList
@@ -60,18 +59,13 @@ class Simulator:
 
     async def listen(self) -> None:
         """Shows shoppers the lists that arrive from now on."""
-        consumer = AIOKafkaConsumer(**client_options(self._kafka), enable_auto_commit=False, fetch_max_wait_ms=100)
-        await consumer.start()
-        try:
-            topic = self._topic[RECOMMENDATIONS]
-            partitions = [TopicPartition(topic, number) for number in await topic_partitions(consumer, topic)]
+        async with reader(self._kafka, auto_offset_reset="latest") as consumer:
+            partitions = await topic_partitions(consumer, self._topic[RECOMMENDATIONS])
             consumer.assign(partitions)
             await consumer.seek_to_end(*partitions)
             decoder = msgspec.json.Decoder(Recommendation)
             async for record in consumer:
                 self._receive(decoder.decode(record.value), record)
-        finally:
-            await consumer.stop()
 
     def _receive(self, received: Recommendation, record: ConsumerRecord) -> None:
         if received.kind == "user" and received.request_id is None and received.user_id is not None:

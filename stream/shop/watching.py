@@ -7,13 +7,13 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import aiohttp
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.kafka import client_options, topic_partitions
+from stream.kafka import reader, topic_end, topic_partitions
 from stream.settings import KafkaSettings
 from stream.shop.household import Household
 from stream.shop.ledger import Latency, Ledger
 from stream.shop.scrape import Samples, scrape
+from stream.wire.dead_letters import ERROR
 from stream.wire.decoding import Decoder
 from stream.wire.topics import DEAD_LETTERS, EVENTS, RECOMMENDATIONS
 
@@ -87,14 +87,9 @@ class Watch:
 
     async def follow(self) -> None:
         """Reads the topics until cancelled."""
-        consumer = AIOKafkaConsumer(
-            **client_options(self._kafka), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=50
-        )
-        await consumer.start()
-        try:
+        async with reader(self._kafka, fetch_max_wait_ms=50) as consumer:
             names = {self._kafka.topic_prefix + name: name for name in (EVENTS, RECOMMENDATIONS, DEAD_LETTERS)}
-            partitions = [TopicPartition(topic, n) for topic in names for n in await topic_partitions(consumer, topic)]
-            consumer.assign(partitions)
+            consumer.assign(await topic_partitions(consumer, *names))
             async for record in consumer:
                 name = names[record.topic]
                 if name == EVENTS:
@@ -102,20 +97,11 @@ class Watch:
                 elif name == RECOMMENDATIONS:
                     self.ledger.recommendation(record.value, time.time())
                 else:
-                    self.ledger.dead_letter(dict(record.headers).get("alluvium-error", b"?").decode("utf-8", "replace"))
-        finally:
-            await consumer.stop()
+                    self.ledger.dead_letter(dict(record.headers).get(ERROR, b"?").decode("utf-8", "replace"))
 
     async def log_end(self) -> int:
         """How many records the events topic holds."""
-        consumer = AIOKafkaConsumer(**client_options(self._kafka))
-        await consumer.start()
-        try:
-            topic = self._kafka.topic_prefix + EVENTS
-            partitions = [TopicPartition(topic, number) for number in await topic_partitions(consumer, topic)]
-            return sum((await consumer.end_offsets(partitions)).values())
-        finally:
-            await consumer.stop()
+        return await topic_end(self._kafka, self._kafka.topic_prefix + EVENTS)
 
     async def look(self, session: aiohttp.ClientSession) -> Facts:
         """The facts now; those of a process that does not answer stay as they were."""

@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any
 
 import faust
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from faust.stores import memory
 from faust.types import TP
 
-from stream.kafka import client_options, patiently, read_partitions
+from stream.kafka import patiently, read_partitions, reader
 from stream.settings import KafkaSettings
 
 
@@ -116,15 +116,7 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust is untyped to us
             await patiently(partial(self._load, held))
 
     async def _load(self, held: Mapping[TopicPartition, PartitionRows]) -> None:
-        consumer = AIOKafkaConsumer(
-            **client_options(self._kafka),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=4 << 20,
-            fetch_max_wait_ms=100,
-        )
-        try:
-            await consumer.start()
+        async with reader(self._kafka, max_partition_fetch_bytes=4 << 20) as consumer:
             consumer.assign(list(held))
             starts, ends = await consumer.beginning_offsets(held), await consumer.end_offsets(held)
             for tp, rows in held.items():
@@ -135,8 +127,6 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust is untyped to us
                     rows.apply(record.key, record.value, record.offset)
             for tp, rows in held.items():  # the last offset before the end may be a marker without a row
                 rows.offset = max(ends[tp] - 1, -1 if rows.offset is None else rows.offset)
-        finally:
-            await consumer.stop()
 
     def _new_store(self) -> StateStore:
         return StateStore("memory://", self.app, self, table_name=self.name, loop=self.loop)

@@ -6,17 +6,16 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
-from stream.kafka import client_options, read_partitions, topic_partitions
+from stream.kafka import read_topic
 from stream.knowledge.catalogue import Catalogue
 from stream.settings import KafkaSettings
+from stream.wire.dead_letters import SOURCE, original_headers, place_of, reason_headers
 from stream.wire.decoding import Decoder, Rejection
 from stream.wire.messages import Item
 from stream.wire.topics import DEAD_LETTERS, ITEMS
-
-ERROR, DETAIL, SOURCE = "alluvium-error", "alluvium-detail", "alluvium-source"  # headers of a dead letter
 
 
 class ItemChange(NamedTuple):
@@ -35,23 +34,10 @@ class BadRecord(NamedTuple):
     rejection: Rejection
 
 
-def source_of(record: ConsumerRecord) -> str:
-    """Where a record stands, as dead letters name it: topic-partition-offset."""
-    return f"{record.topic}-{record.partition}-{record.offset}"
-
-
 def read_item(record: ConsumerRecord, decoder: Decoder) -> ItemChange | Rejection:
-    """What a record of `items` says. A tombstone's item is named by its key alone."""
-    if record.value is not None:
-        item = decoder.item(record.value)
-        return item if isinstance(item, Rejection) else ItemChange(record.partition, record.offset, item.item_id, item)
-    try:
-        item_id = (record.key or b"").decode()
-    except UnicodeDecodeError:
-        return Rejection("not_json", "the key of a tombstone is not UTF-8")
-    if not item_id:
-        return Rejection("missing_field", "a tombstone without a key retires no item")
-    return ItemChange(record.partition, record.offset, item_id, None)
+    """What a record of `items` says."""
+    entry = decoder.catalogue_entry(record.key, record.value)
+    return entry if isinstance(entry, Rejection) else ItemChange(record.partition, record.offset, *entry)
 
 
 class ItemReader:
@@ -102,7 +88,7 @@ class DeadLetters:
 
     def put(self, bad: BadRecord) -> None:
         """Takes a bad record, unless it is written already."""
-        source = source_of(bad.record)
+        source = place_of(bad.record)
         if bad.record.offset >= self._below.get(bad.record.partition, 0) and source not in self._written:
             self._written.add(source)
             self._queue.put_nowait(bad)
@@ -111,12 +97,7 @@ class DeadLetters:
         """Writes until cancelled. Raises KafkaError where the broker refuses."""
         while True:
             record, rejection = await self._queue.get()
-            headers = [
-                *((name, value) for name, value in record.headers if value is not None),
-                (ERROR, rejection.code.encode()),
-                (DETAIL, rejection.detail.encode(errors="replace")),
-                (SOURCE, source_of(record).encode()),
-            ]
+            headers = [*original_headers(record), *reason_headers(record, rejection)]
             await self._client.send_and_wait(
                 self._topic, record.value, key=record.key, partition=record.partition, headers=headers
             )
@@ -132,21 +113,8 @@ async def written_sources(kafka: KafkaSettings, since: int) -> set[str]:
     """The sources among `items` of all dead letters written from the moment `since` (epoch ms) on."""
     found: set[str] = set()
     items = f"{kafka.topic_prefix}{ITEMS}-"
-    consumer = AIOKafkaConsumer(**client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest")
-    try:
-        await consumer.start()
-        topic = kafka.topic_prefix + DEAD_LETTERS
-        partitions = [TopicPartition(topic, number) for number in await topic_partitions(consumer, topic)]
-        consumer.assign(partitions)
-        firsts = await consumer.offsets_for_times(dict.fromkeys(partitions, since))
-        ends = await consumer.end_offsets(partitions)
-        for partition in partitions:
-            first = firsts[partition]
-            consumer.seek(partition, first.offset if first is not None else ends[partition])
-        async for records in read_partitions(consumer, partitions):
-            for record in records:
-                sources = (value.decode(errors="replace") for name, value in record.headers if name == SOURCE and value)
-                found.update(source for source in sources if source.startswith(items))
-    finally:
-        await consumer.stop()
+    async for records in read_topic(kafka, kafka.topic_prefix + DEAD_LETTERS, since):
+        for record in records:
+            sources = (value.decode(errors="replace") for name, value in record.headers if name == SOURCE and value)
+            found.update(source for source in sources if source.startswith(items))
     return found

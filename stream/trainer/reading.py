@@ -10,7 +10,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from stream.kafka import client_options, topic_partitions
+from stream.kafka import reader, topic_partitions
 from stream.knowledge.manifest import PartitionSpan
 from stream.logs import Log
 from stream.settings import KafkaSettings
@@ -87,12 +87,8 @@ class EventReader:
 
         Raises KafkaError where the topic is missing or the broker refuses.
         """
-        consumer = AIOKafkaConsumer(
-            **client_options(self._kafka), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=200
-        )
-        try:
-            await consumer.start()
-            partitions = [TopicPartition(self._topic, n) for n in await topic_partitions(consumer, self._topic)]
+        async with reader(self._kafka, fetch_max_wait_ms=200) as consumer:
+            partitions = await topic_partitions(consumer, self._topic)
             consumer.assign(partitions)
             await self._seek(consumer, partitions, learned)
             while True:
@@ -103,8 +99,6 @@ class EventReader:
                     self._take_in(consumer, partition, records)
                     await asyncio.sleep(0)
                 self._follow_on(consumer, partitions)
-        finally:
-            await consumer.stop()
 
     async def _seek(
         self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition], learned: Mapping[int, PartitionSpan]

@@ -66,6 +66,17 @@ class Decoder:
             return item
         return self._check_ids({"item_id": item.item_id}) or item
 
+    def catalogue_entry(self, key: bytes | None, value: bytes | None) -> tuple[str, Item | None] | Rejection:
+        """Which item a record of `items` is about, and what it says: None for a tombstone, named by its key alone."""
+        if value is not None:
+            item = self.item(value)
+            return item if isinstance(item, Rejection) else (item.item_id, item)
+        try:
+            item_id = (key or b"").decode()
+        except UnicodeDecodeError:
+            return Rejection(NOT_JSON, "the key of a tombstone is not UTF-8")
+        return (item_id, None) if item_id else Rejection(MISSING_FIELD, "a tombstone without a key retires no item")
+
     def request(self, value: bytes | None) -> Request | Rejection:
         """A question, complete for its kind."""
         request = self._decode(self._request, value)

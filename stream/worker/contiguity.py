@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
-from stream.kafka import client_options
+from stream.kafka import reader
 from stream.settings import KafkaSettings
 
 PATIENCE_SECONDS = 30.0
@@ -53,16 +53,10 @@ class Contiguity:
 
 async def check_jump(kafka: KafkaSettings, tp: TopicPartition, expected: int, first: int) -> None:
     """Raises SkippedRecordsError if a record stands between `expected` and `first`."""
-    consumer = AIOKafkaConsumer(
-        **client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
-    )
-    try:
-        await consumer.start()
+    async with reader(kafka) as consumer:
         consumer.assign([tp])
         consumer.seek(tp, expected)
         async with asyncio.timeout(PATIENCE_SECONDS):
             record = await consumer.getone(tp)
-    finally:
-        await consumer.stop()
     if record.offset < first:
         raise SkippedRecordsError(f"{tp.topic}-{tp.partition}: {record.offset} to {first - 1} were skipped")

@@ -10,18 +10,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from stream.kafka import client_options, patiently, read_partitions
+from stream.kafka import patiently, read_partitions, reader
 from stream.settings import KafkaSettings
+from stream.wire.dead_letters import SOURCE, TRUNCATED, Headers, original_headers, reason_headers
 from stream.worker.batch import DeadLetter
 
-ERROR, DETAIL, SOURCE, TRUNCATED = "alluvium-error", "alluvium-detail", "alluvium-source", "alluvium-truncated"
 OVERHEAD = 4096  # of a record batch, our headers included
 BLOCK = 500  # dead letters looked at in one step back
-
-Headers = list[tuple[str, bytes]]
 
 
 class Letter(NamedTuple):
@@ -35,12 +33,7 @@ class Letter(NamedTuple):
 def letter_for(dead: DeadLetter, limit: int) -> Letter:
     """The letter for a bad record, cut where Kafka would not take more than `limit` bytes."""
     record, rejection = dead
-    headers: Headers = [(name, value) for name, value in record.headers or () if value is not None]
-    ours: Headers = [
-        (ERROR, rejection.code.encode()),
-        (DETAIL, rejection.detail.encode(errors="replace")),
-        (SOURCE, f"{record.topic}-{record.partition}-{record.offset}".encode()),
-    ]
+    headers, ours = original_headers(record), reason_headers(record, rejection)
     key, value = record.key, record.value
     room = limit - OVERHEAD
     theirs = sum(len(name.encode()) + len(content) + 8 for name, content in headers)
@@ -88,14 +81,7 @@ class Tail:
 
     async def _read(self, partition: int) -> dict[str, int]:
         """Reads backwards, in blocks, until a letter is older than the group's commits: those before it are too."""
-        consumer = AIOKafkaConsumer(
-            **client_options(self._kafka),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
-        )
-        try:
-            await consumer.start()
+        async with reader(self._kafka) as consumer:
             letters = TopicPartition(self._topic, partition)
             consumer.assign([letters])
             first = (await consumer.beginning_offsets([letters]))[letters]
@@ -106,8 +92,6 @@ class Tail:
                 consumer.seek(letters, start)
                 read = [record async for records in read_partitions(consumer, [letters]) for record in records]
                 sources = [source for record in read if (source := source_of(record)) and source[1] == partition]
-        finally:
-            await consumer.stop()
         newest: dict[str, int] = {}
         for topic, _partition, offset in sources:
             newest[topic] = max(offset, newest.get(topic, -1))

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from datetime import datetime
 
 from aiokafka.structs import ConsumerRecord
 
 from stream.announcements import Announcements
 from stream.kafka import Follower
-from stream.knowledge.manifest import ArtifactError
+from stream.knowledge.manifest import ArtifactError, time_of
 from stream.knowledge.snapshot import Snapshot
 from stream.knowledge.store import ArtifactStore
 from stream.logs import Log
 from stream.metrics import WorkerMetrics
 from stream.settings import Settings
-from stream.wire.decoding import MISSING_FIELD, NOT_JSON, Decoder, Rejection
-from stream.wire.messages import ArtifactAnnouncement, Item
+from stream.wire.decoding import Decoder, Rejection
+from stream.wire.messages import ArtifactAnnouncement
 from stream.wire.topics import ARTIFACTS, ITEMS
 from stream.worker.knowledge import Knowledge
 
@@ -38,25 +36,15 @@ class ItemsFollower:
         self.follower = Follower(settings.kafka, [settings.kafka.topic_prefix + ITEMS], self._apply)
 
     def _apply(self, record: ConsumerRecord) -> None:
-        item = self._read(record)
-        if isinstance(item, Rejection):
-            self._metrics.dead_letters.labels(item.code).inc()
+        entry = self._decoder.catalogue_entry(record.key, record.value)
+        if isinstance(entry, Rejection):
+            self._metrics.dead_letters.labels(entry.code).inc()
             return
-        item_id = item.item_id if item is not None else record.key.decode()
+        item_id, item = entry
         new = self._knowledge.apply_item(record.partition, record.offset, item_id, item)
         if new and self.follower.caught_up.is_set():
             waited = time.time() - record.timestamp / 1000
             self._metrics.new_item_to_retrievable.observe(max(0.0, waited))
-
-    def _read(self, record: ConsumerRecord) -> Item | Rejection | None:
-        """The item, None for a tombstone (whose key names the item), or why it is neither."""
-        if record.value is not None:
-            return self._decoder.item(record.value)
-        try:
-            item_id = (record.key or b"").decode()
-        except UnicodeDecodeError:
-            return Rejection(NOT_JSON, "the key of a tombstone is not UTF-8")
-        return None if item_id else Rejection(MISSING_FIELD, "a tombstone without a key retires no item")
 
 
 class ArtifactsFollower:
@@ -67,13 +55,8 @@ class ArtifactsFollower:
         settings: Settings,
         knowledge: Knowledge,
         metrics: WorkerMetrics,
-        *,
-        open_artifact: Callable[[str, str | None], Snapshot] | None = None,
-        newest_valid: Callable[[], str | None] | None = None,
     ) -> None:
-        store = ArtifactStore(settings.artifacts.url, settings.artifacts.cache_dir)
-        self._open = open_artifact or store.open
-        self._newest_valid = newest_valid or (lambda: store.newest_valid()[0])
+        self._store = ArtifactStore(settings.artifacts.url, settings.artifacts.cache_dir)
         self._knowledge = knowledge
         self._metrics = metrics
         self._announcements = Announcements(log)
@@ -118,7 +101,7 @@ class ArtifactsFollower:
     async def _fall_back(self, refused: str, announced_at: float) -> None:
         """Started with a bad announced artifact: the newest valid one is better than none."""
         try:
-            artifact = await asyncio.to_thread(self._newest_valid)
+            artifact, _problems = await asyncio.to_thread(self._store.newest_valid)
         except OSError as error:
             log.warning("artifact store not readable", error=str(error))
             return
@@ -129,7 +112,7 @@ class ArtifactsFollower:
     async def _try(self, artifact: str, manifest_sha256: str | None, announced_at: float) -> bool:
         started = time.perf_counter()
         try:
-            snapshot = await asyncio.to_thread(self._open, artifact, manifest_sha256)
+            snapshot = await asyncio.to_thread(self._store.open, artifact, manifest_sha256)
             await self._knowledge.swap(snapshot)
         except (ArtifactError, OSError) as error:
             self._metrics.artifact_loads.labels(REFUSED).inc()
@@ -149,12 +132,4 @@ class ArtifactsFollower:
         metrics.swap.observe(max(0.0, time.time() - announced_at))
         metrics.artifact_info.clear()
         metrics.artifact_info.labels(snapshot.artifact_id).set(1)
-        self._created = created_at(snapshot.artifact_id) or announced_at
-
-
-def created_at(artifact_id: str) -> float | None:
-    """Epoch seconds that an artifact's id begins with (`20261123T160000Z-…`); None where it names none."""
-    try:
-        return datetime.strptime(artifact_id.split("-", 1)[0], "%Y%m%dT%H%M%S%z").timestamp()
-    except ValueError:
-        return None
+        self._created = time_of(snapshot.artifact_id) / 1000

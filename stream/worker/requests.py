@@ -15,6 +15,7 @@ from aiokafka.structs import ConsumerRecord
 from stream.knowledge.serving import Query, Serving
 from stream.state.user_state import UserState, decode_state
 from stream.wire.decoding import TOO_LARGE, Decoder, Rejection
+from stream.wire.event_types import PURCHASE
 from stream.wire.messages import EventPosition, Problem, Request, RequestKind
 from stream.wire.partitioner import Partitioner
 from stream.worker.answers import UNKNOWN_USER, Answers, Made, state_query
@@ -169,7 +170,7 @@ class Requests:
             now=now,
             count=request.count,
             filters=request.filters,
-            purchased=[event.item_id for event in history if event.event_type == "purchase"],
+            purchased=[event.item_id for event in history if event.event_type == PURCHASE],
             explain=request.explain,
         )
         ranked = serving.recommend([query])[0]
