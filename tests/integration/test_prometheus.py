@@ -160,7 +160,8 @@ async def test_prometheus_sees_what_happened(kafka_broker: Broker, topic_prefix:
         await house.until(lambda: house.value("sum(alluvium_ready)") == 2, "both are ready")
         serving = 'count(alluvium_artifact_info{job="alluvium-worker"} == 1)'
         await house.until(lambda: house.value(serving) == 1, "an artifact serves")
-        assert (house.value('alluvium_refresh_total{outcome="published"}') or 0) >= 1
+        published = 'alluvium_refresh_total{outcome="published"}'  # scraped apart from the worker, so perhaps later
+        await house.until(lambda: (house.value(published) or 0) >= 1, "the refresh is counted")
 
         # The rules are evaluated, and nothing is wrong.
         assert set(house.alerts().values()) <= {"inactive", "pending"}
