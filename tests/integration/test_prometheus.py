@@ -69,7 +69,7 @@ class House:
     def start_prometheus(self) -> subprocess.Popen[bytes]:
         """The committed local configuration, but for ports, and faster."""
         config = yaml.safe_load((ROOT / "deploy/prometheus/local.yml").read_text("utf-8"))
-        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        config["global"] = {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"}
         config["rule_files"] = [str(ROOT / "deploy/prometheus/rules.yml")]
         for job, port in zip(config["scrape_configs"], (self.worker_port, self.trainer_port), strict=True):
             job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
@@ -154,9 +154,10 @@ async def test_prometheus_sees_what_happened(kafka_broker: Broker, topic_prefix:
         await house.until(
             lambda: house.value("sum(alluvium_dead_letters_total)") == BAD, "all dead letters are counted"
         )
-        assert house.value('sum(alluvium_events_total{outcome="dead"})') == BAD
-        assert house.value("sum(alluvium_misplaced_events_total)") == 0
-        assert house.value('count(up{job=~"alluvium-.*"} == 1)') == 2
+        dead = 'sum(alluvium_events_total{outcome="dead"})'
+        await house.until(lambda: house.value(dead) == BAD, "all dead events are counted")
+        await house.until(lambda: house.value("sum(alluvium_misplaced_events_total)") == 0, "no event is misplaced")
+        await house.until(lambda: house.value('count(up{job=~"alluvium-.*"} == 1)') == 2, "both are up")
         await house.until(lambda: house.value("sum(alluvium_ready)") == 2, "both are ready")
         serving = 'count(alluvium_artifact_info{job="alluvium-worker"} == 1)'
         await house.until(lambda: house.value(serving) == 1, "an artifact serves")
