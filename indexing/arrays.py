@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,3 +21,29 @@ def frozen(array: npt.ArrayLike, dtype: npt.DTypeLike) -> np.ndarray:
     result = np.require(np.asarray(array, dtype), requirements=["C", "A"]).view()
     result.flags.writeable = False
     return result
+
+
+def taken(arrays: Mapping[str, np.ndarray], dtypes: Mapping[str, npt.DTypeLike]) -> dict[str, np.ndarray]:
+    """The named one-dimensional arrays. Raises ValueError where one is missing or of another kind."""
+    for name, dtype in dtypes.items():
+        array = arrays.get(name)
+        if array is None:
+            raise ValueError(f"{name} is missing")
+        if array.dtype != dtype:
+            raise ValueError(f"{name} holds {array.dtype}, not {np.dtype(dtype)}")
+        if array.ndim != 1:
+            raise ValueError(f"{name} has shape {array.shape}, not one dimension")
+    return {name: arrays[name] for name in dtypes}
+
+
+def check_lists(name: str, starts: np.ndarray, count: int, entries: int) -> None:
+    """Raises ValueError unless `starts` cuts so many entries into `count` lists."""
+    whole = len(starts) == count + 1 and starts[0] == 0 and starts[-1] == entries
+    if not whole or (np.diff(starts) < 0).any():
+        raise ValueError(f"the lists of {name} do not lie inside their array")
+
+
+def check_rows(name: str, numbers: np.ndarray, below: int) -> None:
+    """Raises ValueError unless all numbers are 0..below - 1."""
+    if len(numbers) and (numbers.min() < 0 or numbers.max() >= below):
+        raise ValueError(f"{name} points outside of 0..{below - 1}")

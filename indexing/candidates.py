@@ -10,16 +10,15 @@ import numpy.typing as npt
 
 from indexing import union as kernel
 from indexing.arrays import frozen
+from indexing.habits import HabitFacts
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s
+from indexing.sources.covisitation import Covisitation
+from indexing.wanted import WantedFacts
 
-FEATURES: tuple[str, ...] = (
-    "sessions_score",  # divided by the best of the list, 0 where the source did not find the item; so for the next ones
-    "sessions_rank",  # 1 / (1 + place in the source's list)
-    "covisitation_score",
-    "covisitation_rank",
-    "ann_score",
-    "ann_rank",
-    "agreement",  # of how many of these three sources the item came
+# Of each source with scores, `<name>_score` (divided by the best of the list), `<name>_rank` (1 / (1 + place)) and
+# `<name>_strength` (log(1 + 1000 * score)), all 0 where it did not find the item; then, for every candidate:
+COMMON_FEATURES: tuple[str, ...] = (
+    "agreement",  # of how many of the sources with scores the item came
     "similarity",  # cosine of user vector and item vector, for every candidate
     "similarity_last",  # cosine of the last item's vector and the item's
     "popularity_hour",  # log(1 + decayed count), half-life one hour of event time
@@ -35,17 +34,31 @@ FEATURES: tuple[str, ...] = (
     "rejected",  # the item's latest interaction is a removal or a dislike
     "age",  # log(1 + days since the item's first event)
     "cold",  # 1 / sqrt(1 + events of the item)
+    "wanted_popularity",  # log(1 + decayed count of the item's events of the type that is asked for)
+    "wanted_rate",  # log of how much larger that type's share of the item's events is than of all events
     "history_length",  # log(1 + interactions), the same for all candidates of a list; so for the next one
     "session_length",
+    "wanted_rarity",  # -log of the share of the type that is asked for among all events
+    "together",  # log(1 + 1000 * score) of co-visitation with the last item that was not rejected
+    "together_second",  # the same with the last but one different item
+    "together_third",
+    "together_with",  # with how many of the last eight different items it is visited together
+    "similarity_second",  # cosine of the vectors of the last but one different item and of the item
+    "similarity_third",
+    "similarity_mean",  # with the mean of the last eight different items' vectors
+    "is_second",  # the last but one different item itself
+    "distinct",  # log(1 + different items among the newest), the same for all candidates of a list; so for the next one
+    "pause",  # log(1 + seconds between the last two interactions)
+    "begins",  # log of how much more often than usual sessions with the item begin with it; so for the next two
+    "ends",
+    "again",  # how often it is met again within a session
+    "unseen_for",  # log(1 + hours since the last event of the item)
+    "owned",  # the user has bought it at any time
+    "owned_place",  # log(1 + different items bought since), 0 where it was not bought
+    "owned_items",  # log(1 + different items bought), the same for all candidates of a list
 )
-SOURCES: tuple[str, ...] = (
-    "sessions",
-    "covisitation",
-    "ann",
-    "recent",
-    "trending",
-    "new",
-)  # bit i of `sources` is SOURCES[i]
+ANN = "ann"  # the source over item vectors: the last of those with scores
+FIXED_SOURCES: tuple[str, ...] = (ANN, "recent", "trending", "new")  # bit i of `sources`; the memories' bits follow
 RECENTS = 20
 
 
@@ -66,13 +79,17 @@ class Found:
 class ItemFacts:
     """What is known of items: `vectors` (N + E, D) normalised, of which the last E are newer than the artifact and have
     nothing else; `popularity` (N, 3) log(1 + decayed counts), `counts` (N,) events, `first_seen` (N,) epoch
-    milliseconds.
+    milliseconds, `wanted` by event type; `together`: which items are visited together with each;
+    `habits` within sessions.
     """
 
     vectors: Floats
     popularity: Floats
     counts: Floats
     first_seen: Int64s
+    wanted: WantedFacts
+    together: Covisitation
+    habits: HabitFacts
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vectors", frozen(self.vectors, np.float32))
@@ -87,7 +104,7 @@ class Candidates:
 
     rows: Int32s
     starts: Int64s
-    sources: npt.NDArray[np.uint8]
+    sources: npt.NDArray[np.uint16]
     features: Floats
 
     def users(self) -> Int64s:
@@ -95,9 +112,35 @@ class Candidates:
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
-def kinds_of(event_types: Sequence[str]) -> npt.NDArray[np.uint8]:
-    """What each event type means to features: a purchase, a rejection (`remove`, `dislike`) or neither, (types,)."""
-    meaning = {"purchase": kernel.PURCHASE, "remove": kernel.NEGATIVE, "dislike": kernel.NEGATIVE}
+def feature_names(memories: Sequence[str]) -> tuple[str, ...]:
+    """The F features of candidates found by these memories and by vectors, in the order of their columns.
+
+    >>> feature_names(["sessions"])[:4]
+    ('sessions_score', 'sessions_rank', 'sessions_strength', 'ann_score')
+    """
+    scored = (f"{name}_{what}" for name in (*memories, ANN) for what in ("score", "rank", "strength"))
+    return (*scored, *COMMON_FEATURES)
+
+
+def source_names(bits: int, memories: Sequence[str]) -> list[str]:
+    """The sources in a candidate's bits.
+
+    >>> source_names(0b100101, ["sessions", "covisitation"])
+    ['ann', 'trending', 'covisitation']
+    """
+    return [name for bit, name in enumerate((*FIXED_SOURCES, *memories)) if bits >> bit & 1]
+
+
+def source_bit(name: str, memories: Sequence[str]) -> int:
+    """The bit of one source."""
+    return 1 << (*FIXED_SOURCES, *memories).index(name)
+
+
+def kinds_of(event_types: Sequence[str], unwanted: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """What each event type means to features: a purchase, a rejection (`remove` and all `unwanted` types) or neither,
+    (types,).
+    """
+    meaning = {"purchase": kernel.PURCHASE, "remove": kernel.NEGATIVE} | dict.fromkeys(unwanted, kernel.NEGATIVE)
     return np.array([meaning.get(name, kernel.POSITIVE) for name in event_types], np.uint8)
 
 
@@ -106,40 +149,53 @@ def union(
     kinds: npt.NDArray[np.uint8],
     users: Floats,
     *,
-    sessions: Found,
-    covisitation: Found,
+    memories: Sequence[Found],
     ann: Found,
     new: Found,
+    again: Int32s,
     trending: Int32s,
     facts: ItemFacts,
     available: npt.NDArray[np.bool_],
 ) -> Candidates:
     """Joins the sources' lists (and each user's own recent items) to candidates, each item once a list.
 
-    `users` (B, D) user vectors; `trending` rows for everybody; `available` (N + E,): rows that may be candidates.
-    The order within a list is that of the sources, so it depends on nothing but the arguments.
+    `users` (B, D) user vectors; `memories` what each memory found, in the order of its features and bits; `again`
+    (B, k) what each user has bought and may buy again; `trending` rows for everybody; `available` (N + E,): rows that
+    may be candidates. The order within a list is that of the sources, so it depends on nothing but the arguments.
     """
-    room = sum(found.rows.shape[1] for found in (sessions, covisitation, ann, new)) + RECENTS + len(trending)
+    rows_found, scores_found = _stacked([*memories, ann], len(batch))
+    room = rows_found.shape[0] * rows_found.shape[2] + new.rows.shape[1] + again.shape[1] + RECENTS + len(trending)
     most = max(room * len(batch), 1)
-    rows, sources = np.empty(most, np.int32), np.empty(most, np.uint8)
-    features = np.empty((most, len(FEATURES)), np.float32)
+    rows, sources = np.empty(most, np.int32), np.empty(most, np.uint16)
+    features = np.empty((most, kernel.SCORE_COLUMNS * len(rows_found) + len(COMMON_FEATURES)), np.float32)
     starts = np.zeros(len(batch) + 1, np.int64)
     kernel.join(
-        (batch.rows, batch.types, batch.times, batch.starts, batch.now),
+        (batch.rows, batch.types, batch.times, batch.starts, batch.now, batch.intents, batch.owned, batch.owned_starts),
         kinds,
         users,
-        (sessions.rows, sessions.scores),
-        (covisitation.rows, covisitation.scores),
-        (ann.rows, ann.scores),
-        (new.rows, new.scores),
+        (rows_found, scores_found),
+        (new.rows, again),
         np.array(trending, np.int32),
         RECENTS,
         available,
-        (facts.vectors, facts.popularity, facts.counts, facts.first_seen),
+        (facts.vectors, facts.popularity, facts.counts, facts.first_seen, *facts.wanted),
+        (facts.together.starts, facts.together.rows, facts.together.scores),
+        facts.habits,
         (rows, starts, sources, features),
     )
     size = starts[-1]
     return Candidates(rows[:size], starts, sources[:size], features[:size])
+
+
+def _stacked(found: Sequence[Found], users: int) -> tuple[Int32s, Floats]:
+    """The lists of S sources as arrays (S, B, k), shorter ones padded."""
+    width = max(one.rows.shape[1] for one in found)
+    rows = np.full((len(found), users, width), -1, np.int32)
+    scores = np.zeros((len(found), users, width), np.float32)
+    for number, one in enumerate(found):
+        rows[number, :, : one.rows.shape[1]] = one.rows
+        scores[number, :, : one.rows.shape[1]] = one.scores
+    return rows, scores
 
 
 def merged(found: Found, others: Found, k: int, keys: Int64s) -> Found:

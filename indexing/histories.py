@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+
+from indexing.grouping import grouped
 
 Int8s = npt.NDArray[np.int8]
 Int32s = npt.NDArray[np.int32]
@@ -21,7 +24,9 @@ class HistoryBatch:
     """Histories of B users, T interactions together, oldest first within a user.
 
     `rows` (T,) item rows, -1 where the item has none; `types` (T,) codes of event types; `times` (T,) epoch
-    milliseconds; `starts` (B + 1,) where each user begins; `now` (B,) epoch milliseconds of the event that asks.
+    milliseconds; `starts` (B + 1,) where each user begins; `now` (B,) epoch milliseconds of the event that asks;
+    `intents` (B,) the code of the event type that is asked for. `owned` (W,) rows of the different items that each user
+    has bought, in or before the history, the latest last; `owned_starts` (B + 1,).
     """
 
     rows: Int32s
@@ -29,6 +34,9 @@ class HistoryBatch:
     times: Int64s
     starts: Int64s
     now: Int64s
+    intents: Int8s
+    owned: Int32s
+    owned_starts: Int64s
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -40,8 +48,11 @@ class HistoryBatch:
         types: Sequence[Sequence[int]] | None = None,
         times: Sequence[Sequence[int]] | None = None,
         now: Sequence[int] | None = None,
+        *,
+        intents: Sequence[int] | None = None,
+        owned: Sequence[Sequence[int]] | None = None,
     ) -> HistoryBatch:
-        """A batch from nested lists. Types default to 0, times to one second per step, `now` to the last time.
+        """A batch from nested lists. Types and intents default to 0, times to a second a step, `now` to the last time.
 
         >>> HistoryBatch.of([[4, 2], [], [7]]).starts.tolist()
         [0, 2, 2, 3]
@@ -55,6 +66,9 @@ class HistoryBatch:
             np.array([time for history in steps for time in history], np.int64),
             np.cumsum([0, *(len(history) for history in rows)], dtype=np.int64),
             np.array(last, np.int64),
+            np.zeros(len(rows), np.int8) if intents is None else np.array(intents, np.int8),
+            np.array([row for bought in owned or () for row in bought], np.int32),
+            np.cumsum([0, *map(len, owned or [()] * len(rows))], dtype=np.int64),
         )
 
     def lengths(self) -> Int64s:
@@ -68,10 +82,22 @@ class HistoryBatch:
 
     def take(self, users: Int64s) -> HistoryBatch:
         """The histories of some of the users, in the order asked for."""
-        lengths = self.lengths()[users]
-        starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
-        at = np.arange(starts[-1]) + np.repeat(self.starts[:-1][users] - starts[:-1], lengths)
-        return HistoryBatch(self.rows[at], self.types[at], self.times[at], starts, self.now[users])
+        at, starts = _parts(self.starts, users)
+        owned, owned_starts = _parts(self.owned_starts, users)
+        history = (self.rows[at], self.types[at], self.times[at], starts, self.now[users], self.intents[users])
+        return HistoryBatch(*history, self.owned[owned], owned_starts)
+
+    def renumbered(self, rows: Int32s) -> HistoryBatch:
+        """The same over other rows: `rows` (N,) gives the new row of each, -1 where it has none."""
+        items, owned = (np.where(part >= 0, rows[part], -1).astype(np.int32) for part in (self.rows, self.owned))
+        return replace(self, rows=items, owned=owned)
+
+
+def _parts(starts: Int64s, chosen: Int64s) -> tuple[Int64s, Int64s]:
+    """Positions of the chosen ones of lists that begin at `starts`, and where each begins among them."""
+    lengths = np.diff(starts)[chosen]
+    begins = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    return np.arange(begins[-1]) + np.repeat(starts[:-1][chosen] - begins[:-1], lengths), begins
 
 
 @dataclass(frozen=True)
@@ -91,6 +117,11 @@ class Interactions:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @cached_property
+    def by_session(self) -> SessionLists:
+        """Grouped by session, once for all sources that are built from them."""
+        return session_lists(self)
 
     @classmethod
     def of(
@@ -113,6 +144,12 @@ class Interactions:
             np.zeros(len(user_column), np.int8) if types is None else np.asarray(types, np.int8),
             split_sessions(user_column, time_column, gap_ms) if sessions is None else np.asarray(sessions, np.int32),
         )
+
+    def renumbered(self, rows: Int32s) -> Interactions:
+        """With row `rows[i]` for each item row i, without the interactions whose row is then below 0."""
+        items = rows[self.items]
+        kept = items >= 0
+        return Interactions(self.users[kept], items[kept], self.times[kept], self.types[kept], self.sessions[kept])
 
 
 def split_sessions(users: Int32s, times: Int64s, gap_ms: int) -> Int32s:
@@ -156,16 +193,24 @@ def session_lists(interactions: Interactions, longest: int = LONGEST_SESSION) ->
     """Groups interactions by session; of a longer session the newest `longest` entries stay."""
     if len(interactions) == 0:
         return SessionLists(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
-    _, dense = np.unique(interactions.sessions, return_inverse=True)
+    dense = _small(interactions.sessions)
     last = np.zeros(dense.max() + 1, np.int64)
     last[dense] = np.arange(len(dense))  # the highest index wins: the last interaction in log order
-    newest_first = np.empty(len(last), np.int64)
-    newest_first[np.argsort(-last, kind="stable")] = np.arange(len(last))
-    numbers = newest_first[dense]
-    order = np.argsort(numbers, kind="stable")
+    is_last = np.zeros(len(dense), np.bool_)
+    is_last[last[dense]] = True
+    numbers = (np.cumsum(is_last[::-1])[::-1] - 1)[last[dense]]  # newest first
+    sessions = np.count_nonzero(is_last)
+    order = grouped(numbers, sessions)
     numbers, items = numbers[order], interactions.items[order]
-    ends = np.cumsum(np.bincount(numbers, minlength=len(last)))
+    ends = np.cumsum(np.bincount(numbers, minlength=sessions))
     kept = ends[numbers] - np.arange(len(numbers)) <= longest
-    lengths = np.bincount(numbers[kept], minlength=len(last))
+    lengths = np.bincount(numbers[kept], minlength=sessions)
     starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
-    return SessionLists(starts, items[kept], interactions.times[np.sort(last)[::-1]])
+    return SessionLists(starts, items[kept], interactions.times[np.flatnonzero(is_last)[::-1]])
+
+
+def _small(numbers: Int32s) -> npt.NDArray[np.integer]:
+    """The same numbers, or others that are equal exactly where they are, none much larger than there are many."""
+    if numbers.min() >= 0 and numbers.max() < 4 * len(numbers) + 1_000:
+        return numbers
+    return np.unique(numbers, return_inverse=True)[1]

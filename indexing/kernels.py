@@ -239,50 +239,6 @@ def count_neighbours(
             sums[touched[at]] = 0.0
 
 
-@njit(cache=True, nogil=True)
-def best_of_lists(keys: Any, scores: Any, starts: Any, counts: Any, reserved: Any, slots: int, out: Any) -> None:
-    """Positions of each list's best candidates, best first, -1 behind the last; -inf is never chosen.
-
-    In lists of ten or more, `slots` places are kept for candidates that are `reserved`: where fewer have made their
-    own way, the best of them take the last places of others.
-    """
-    longest = 1
-    for user in range(starts.size - 1):
-        longest = max(longest, starts[user + 1] - starts[user])
-    positions, special = np.zeros(longest, np.int64), np.zeros(longest, np.int64)
-    best, extra = np.zeros(out.shape[1], np.int64), np.zeros(max(slots, 1), np.int64)
-    for user in range(starts.size - 1):
-        start, size = starts[user], starts[user + 1] - starts[user]
-        for at in range(size):
-            positions[at] = start + at
-        listed = _best(keys, scores, positions, size, best, counts[user])
-        for at in range(listed):
-            out[user, at] = best[at]
-        if slots <= 0 or counts[user] < 10 or listed < counts[user]:
-            continue
-        inside, others = 0, 0
-        for at in range(listed):
-            inside += reserved[best[at]]
-        for at in range(size):
-            position = start + at
-            listed_already = not _worse(
-                scores[position], keys[position], scores[best[listed - 1]], keys[best[listed - 1]]
-            )
-            if reserved[position] and not listed_already:
-                special[others] = position
-                others += 1
-        added = _best(keys, scores, special, others, extra, max(0, slots - inside))
-        place = listed
-        for at in range(added - 1, -1, -1):
-            place -= 1
-            while reserved[out[user, place]]:
-                place -= 1
-            out[user, place] = extra[at]
-        listed = _best(keys, scores, out[user], listed, best, listed)
-        for at in range(listed):
-            out[user, at] = best[at]
-
-
 @njit(cache=True, nogil=True, fastmath=True)
 def _dot(a: Any, b: Any) -> Any:
     total = np.float32(0.0)
@@ -292,20 +248,19 @@ def _dot(a: Any, b: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def nearest(users: Any, vectors: Any, first: int, available: Any, keys: Any, out_rows: Any, out_scores: Any) -> None:
-    """The rows from `first` on with the greatest inner product above 0, by scanning them all."""
-    count = vectors.shape[0] - first
-    scores, names, near = np.zeros(count, np.float32), keys[first:], np.zeros(count, np.int64)
+def nearest(users: Any, vectors: Any, rows: Any, available: Any, keys: Any, out_rows: Any, out_scores: Any) -> None:
+    """Those of `rows` with the greatest inner product above 0, by scanning them all."""
+    scores, names, near = np.zeros(rows.size, np.float32), keys[rows], np.zeros(rows.size, np.int64)
     best = np.zeros(out_rows.shape[1], np.int64)
     for user in range(users.shape[0]):
         size = 0
-        for at in range(count):
-            if available[first + at]:
-                scores[at] = _dot(users[user], vectors[first + at])
+        for at in range(rows.size):
+            if available[rows[at]]:
+                scores[at] = _dot(users[user], vectors[rows[at]])
                 if scores[at] > 0.0:
                     near[size] = at
                     size += 1
         listed = _best(names, scores, near, size, best, best.size)
         for at in range(listed):
-            out_rows[user, at] = first + best[at]
+            out_rows[user, at] = rows[best[at]]
             out_scores[user, at] = scores[best[at]]

@@ -90,34 +90,50 @@ class VectorIndex:
         exact.add(np.ascontiguousarray(vectors, np.float32))
         wanted, _ = VectorIndex(exact).search(queries, min(k, len(self)))
         found, _ = self.search(queries, min(k, len(self)))
-        hits = sum(len(np.intersect1d(a, b)) for a, b in zip(wanted, found, strict=True))
-        return float(hits / wanted.size)
+        hits = (wanted[:, :, None] == found[:, None, :]).any(axis=2)  # a search never names a row twice, nor wants -1
+        return float(hits.mean())
+
+    @property
+    def probes(self) -> int:
+        """How many lists a search looks into; 0 where there are none."""
+        return 0 if self.exact else int(self.index.nprobe)
+
+    def wider(self) -> VectorIndex | None:
+        """The index looking into twice as many lists at each search, None where it looks into all of them already."""
+        if self.exact or self.index.nprobe >= self.index.nlist:
+            return None
+        index: Any = faiss.clone_index(self.index)
+        index.nprobe = min(2 * index.nprobe, index.nlist)
+        return VectorIndex(index)
 
     def save(self, path: Path) -> None:
         """Writes the FAISS file."""
         faiss.write_index(self.index, str(path))
 
     @classmethod
-    def load(cls, path: Path, *, nprobe: int = NPROBE) -> VectorIndex:
-        """Reads a FAISS file. Raises OSError where it is missing or broken."""
+    def load(cls, path: Path) -> VectorIndex:
+        """Reads a FAISS file; how many lists a search looks into stands in it.
+
+        Raises OSError where it is missing or broken.
+        """
         try:
             index = faiss.read_index(str(path))
         except RuntimeError as error:
             raise OSError(f"{path} is not a readable FAISS index: {error}") from None
         if isinstance(index, faiss.IndexIVF):
-            index.nprobe = min(nprobe, index.nlist)
+            index.nprobe = max(1, min(index.nprobe, index.nlist))
         return cls(index)
 
 
-def nearest_new(
-    users: Floats, vectors: Floats, *, first: int, available: npt.NDArray[np.bool_], keys: Int64s, k: int
+def nearest_of(
+    users: Floats, vectors: Floats, rows: Int64s, *, available: npt.NDArray[np.bool_], keys: Int64s, k: int
 ) -> tuple[Int32s, Floats]:
-    """The k nearest of the available rows from `first` on, exactly, of those with an inner product above 0.
+    """The k nearest of the available ones of `rows`, exactly, of those with an inner product above 0.
 
-    For the few items newer than the index: `users` (B, D), `vectors` (N, D); rows (B, k) with -1 padding, scores (B,
-    k).
+    For items that an index does not hold or would bury: `users` (B, D), `vectors` (N, D); rows (B, k) with -1 padding,
+    scores (B, k).
     """
-    rows = np.full((len(users), k), -1, np.int32)
+    found = np.full((len(users), k), -1, np.int32)
     scores = np.zeros((len(users), k), np.float32)
-    kernels.nearest(users, frozen(vectors, np.float32), first, available, keys, rows, scores)
-    return rows, scores
+    kernels.nearest(users, frozen(vectors, np.float32), rows, available, keys, found, scores)
+    return found, scores

@@ -4,34 +4,50 @@ from __future__ import annotations
 
 import numpy as np
 
-from indexing import kernels
 from indexing.candidates import Found, ItemFacts, kinds_of, union
-from indexing.covisitation import Covisitation
+from indexing.habits import Habits
 from indexing.histories import HistoryBatch, Interactions
-from indexing.sessions import SessionNeighbours
+from indexing.lists import best_of_lists
+from indexing.owned import bought_before, to_buy_again
+from indexing.source import Contents
+from indexing.sources import names, source
+from indexing.sources.covisitation import Covisitation
 from indexing.trending import Trending
-from indexing.vectors import nearest_new
+from indexing.vectors import nearest_of
+from indexing.wanted import Wanted
 
 
 def compile_kernels() -> None:
     """Runs every kernel once over two items: some ten seconds where nothing is cached on disk yet."""
     interactions = Interactions.of([0, 0], [0, 1], [0, 1])
-    batch = HistoryBatch.of([[0, 1]])
+    batch = HistoryBatch.of([[0, 1]], owned=[[0]])
     vectors, everything, keys = np.eye(2, dtype=np.float32), np.ones(2, np.bool_), np.arange(2)
+    bought_before(batch.rows, everything, batch.starts[:1], batch.starts[1:])
     users = vectors[:1].copy()
     trending = Trending.build(interactions, 2, 1)
+    contents = Contents(np.array([0, 1], np.int32), np.array([0, 1, 2]))
     candidates = union(
         batch,
-        kinds_of(("click",)),
+        kinds_of(("click",), ()),
         users,
-        sessions=Found(*SessionNeighbours.build(interactions, 2).candidates(batch, 2)),
-        covisitation=Found(*Covisitation.build(interactions, 2).candidates(batch, 2)),
+        memories=[Found(*source(name).build(interactions, 2, contents).candidates(batch, 2)) for name in names()],
         ann=Found.nothing(1),
-        new=Found(*nearest_new(users, vectors, first=1, available=everything, keys=keys, k=1)),
+        again=to_buy_again(batch, everything),
+        new=Found(*nearest_of(users, vectors, keys, available=everything, keys=keys, k=1)),
         trending=trending.top(2),
-        facts=ItemFacts(vectors, trending.popularity(), np.ones(2, np.float32), trending.first_seen),
+        facts=ItemFacts(
+            vectors,
+            trending.popularity(),
+            np.ones(2, np.float32),
+            trending.first_seen,
+            Wanted.build(interactions, 2, 1, 1).facts,
+            Covisitation.build(interactions, 2),
+            Habits.build(interactions, 2).facts,
+        ),
         available=everything,
     )
     positions, counts = np.zeros((1, 1), np.int64), np.ones(1, np.int64)
-    scores, reserved = np.zeros(len(candidates.rows), np.float32), np.zeros(len(candidates.rows), np.bool_)
-    kernels.best_of_lists(keys[candidates.rows], scores, candidates.starts, counts, reserved, 0, positions)
+    scores, cold = np.zeros(len(candidates.rows), np.float32), np.zeros(len(candidates.rows), np.bool_)
+    lots, result = np.zeros(1, np.uint64), (positions, np.zeros((1, 1), np.float32), counts.copy())
+    keys = keys[candidates.rows]
+    best_of_lists(keys, scores, candidates.starts, counts, cold, 0, lots, candidates.sources, result)

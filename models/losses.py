@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction, FunctionCtx
 
 
 def sampled_softmax(
@@ -17,18 +18,44 @@ def sampled_softmax(
     in every sample for certain, so nothing is subtracted from it. `hits` (Q, K) marks negatives that are the query's
     own positive: they are left out.
     """
-    positive = (users * positives).sum(-1, keepdim=True) / temperature  # (Q, 1)
-    sampled = users @ negatives.T / temperature - log_expected  # (Q, K)
-    sampled = sampled.masked_fill(hits, -torch.inf)
-    return torch.logsumexp(torch.cat([positive, sampled], dim=1), dim=1) - positive.squeeze(1)
+    loss: Tensor = _SampledSoftmax.apply(users / temperature, positives, negatives, log_expected, hits)
+    return loss
 
 
-def listwise_softmax(scores: Tensor, lists: Tensor, positives: Tensor, count: int) -> Tensor:
-    """Mean cross-entropy of the one right candidate of each list (ListNet's top-one form, Cao et al., ICML 2007).
+class _SampledSoftmax(torch.autograd.Function):
+    """The loss with its gradient written out: one (Q, K) array, where autograd would fill and read seven."""
 
-    `scores` (M,) of all candidates, `lists` (M,) the list each belongs to (0..count-1), `positives` (count,) the
-    position of each list's right candidate in `scores`.
+    @staticmethod
+    def forward(  # noqa: PLR0917  # torch hands them on by position
+        ctx: FunctionCtx, users: Tensor, positives: Tensor, negatives: Tensor, log_expected: Tensor, hits: Tensor
+    ) -> Tensor:
+        positive = (users * positives).sum(1)  # (Q,)
+        sampled = torch.addmm(log_expected, users, negatives.T, beta=-1.0)  # (Q, K)
+        sampled.masked_fill_(hits, -torch.inf)
+        highest = torch.maximum(sampled.amax(1), positive) if len(negatives) else positive
+        chances = sampled.sub_(highest[:, None]).exp_()
+        total = chances.sum(1) + torch.exp(positive - highest)
+        ctx.save_for_backward(users, positives, negatives, chances.div_(total[:, None]))
+        return torch.log(total) + highest - positive
+
+    @staticmethod
+    def backward(ctx: BackwardCFunction, *each: Tensor) -> tuple[Tensor | None, ...]:
+        saved: tuple[Tensor, ...] = ctx.saved_tensors
+        users, positives, negatives, chances = saved
+        scale = each[0][:, None]  # (Q, 1)
+        wrong = chances.sum(1, keepdim=True)  # what the softmax gives to others than the positive
+        scaled = users * scale
+        return (chances @ negatives - wrong * positives) * scale, -wrong * scaled, chances.T @ scaled, None, None
+
+
+def listwise_softmax(scores: Tensor, lists: Tensor, positives: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean cross-entropy of each list's one right candidate (ListNet's top-one form, Cao et al., ICML 2007).
+
+    `scores` (M,) of all candidates, `lists` (M,) the list each belongs to (0..B-1), `positives` (B,) the position of
+    each list's right candidate in `scores`, `weights` (B,).
     """
+    count = len(weights)
     highest = torch.full((count,), -torch.inf).scatter_reduce(0, lists, scores.detach(), "amax")
     sums = torch.zeros(count).index_add(0, lists, torch.exp(scores - highest[lists]))
-    return (torch.log(sums) + highest - scores[positives]).mean()
+    each = torch.log(sums) + highest - scores[positives]
+    return (each * weights).sum() / weights.sum()

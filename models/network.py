@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
-from models.encoder import EPSILON, GAP_BUCKETS
+from models.encoding import EPSILON
+from models.gaps import GAP_BUCKETS
 
 
 class EncoderNetwork(nn.Module):
@@ -21,27 +23,29 @@ class EncoderNetwork(nn.Module):
         self.heads, self.length = parameters["distances"].shape
         self.dropout = dropout
 
-    def forward(self, items: Tensor, types: Tensor, gaps: Tensor, spans: Tensor) -> Tensor:
+    def forward(self, items: Tensor, types: Tensor, gaps: Tensor, spans: Tensor, intents: Tensor) -> Tensor:
         """User vectors (B, L, D), normalised, one for each position.
 
         `items` (B, L, D) item vectors, padded at the end; `types` and `gaps` (B, L) codes; `spans` (B, L, L) the bucket
-        of the time from event j to event i, at [i, j].
+        of the time from event j to event i, at [i, j]; `intents` (B, L) the event type that each position asks for.
         """
         p = dict(self.named_parameters())
         batch, length, size = items.shape
-        x = self._drop(items) + p["types"][types] + p["gaps"][gaps]
+        x = self._drop(items) + embedding(types, p["types"]) + embedding(gaps, p["gaps"])
         h = self._norm(x, p["norm1"])
         query, key, value = (self._split(h @ p[name].T) for name in ("query", "key", "value"))  # (B, H, L, D / H)
         scores = query @ key.transpose(-1, -2) / (size // self.heads) ** 0.5  # (B, H, L, L)
         at = torch.arange(length)
         back = at[:, None] - at[None, :]  # distance from the asking position to the one that answers
-        scores = scores + p["distances"][:, back.clamp(min=0)] + p["recency"][:, spans].transpose(0, 1)
+        scores = scores + embedding(back.clamp(min=0), p["distances"].T).permute(2, 0, 1)
+        scores = scores + embedding(spans, p["recency"].T).permute(0, 3, 1, 2)
         weights = torch.softmax(scores.masked_fill(back < 0, -torch.inf), dim=-1)
         pooled = (weights @ value).transpose(1, 2).reshape(batch, length, size)
         y = x + self._drop(pooled @ p["output"].T)
         inner = torch.relu(self._norm(y, p["norm2"]) @ p["inner"].T + p["inner_bias"])
         y = y + self._drop(inner @ p["outer"].T + p["outer_bias"])
-        return nn.functional.normalize(self._norm(y, p["norm3"]), dim=-1)
+        users = nn.functional.normalize(self._norm(y, p["norm3"]), dim=-1)
+        return nn.functional.normalize(users + embedding(intents, p["intents"]), dim=-1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The parameters by name, as they are now."""
@@ -77,6 +81,7 @@ def initial_parameters(
     width = dimensions**-0.5
     return {
         "types": normal(types, dimensions, deviation=0.02),
+        "intents": np.zeros((types, dimensions), np.float32),
         "gaps": normal(GAP_BUCKETS + 1, dimensions, deviation=0.02),
         "distances": np.zeros((heads, length), np.float32),
         "recency": np.zeros((heads, GAP_BUCKETS), np.float32),

@@ -20,6 +20,19 @@ def ranks_of(targets: np.ndarray, lists: np.ndarray) -> Ranks:
     return np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0).astype(np.int64)
 
 
+def exact_ranks(users: np.ndarray, vectors: np.ndarray, targets: np.ndarray) -> Ranks:
+    """The rank (Q,) of each target row (Q,) among all items (N, D) by inner product with its user vector (Q, D).
+
+    An item that scores as high as the target counts as before it; a target whose score is no number has rank 0.
+    """
+    found = [np.zeros(0, np.int64)]
+    for at in range(0, len(users), 256):
+        scores = users[at : at + 256] @ vectors.T
+        own = scores[np.arange(len(scores)), targets[at : at + 256]]
+        found.append((scores >= own[:, None]).sum(axis=1))
+    return np.concatenate(found)
+
+
 def hits_at(ranks: np.ndarray, k: int) -> npt.NDArray[np.float64]:
     """1 for each query whose target is among the first k, else 0."""
     return ((ranks >= 1) & (ranks <= k)).astype(np.float64)

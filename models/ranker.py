@@ -1,4 +1,4 @@
-"""From a candidate's features to its score: the serving side of the ranker, numpy alone.
+"""From a candidate's features to its score: the serving side of the ranker.
 
     score(x) = linear . s + outer . relu(inner s + bias),   s = clip((x - mean) / scale)
 
@@ -8,14 +8,16 @@ at zero and learns what the lane cannot say. `models.ranker_training` fits both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from models import ranking
 from models.encoder import Floats
 
 HIDDEN = 32
-BLOCK = 1_024  # candidates scored at once
 LIMIT = 8.0  # standard deviations; a feature further out is an accident of this moment, not a reason
 
 
@@ -27,7 +29,6 @@ class Ranker:
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-        self._inner_t = np.ascontiguousarray(self._arrays["inner"].T, np.float64)
 
     @classmethod
     def untrained(cls, weights: np.ndarray) -> Ranker:
@@ -64,25 +65,39 @@ class Ranker:
         """The ranker that `arrays()` came from."""
         return cls(arrays)
 
+    def for_features(self, written: Sequence[str], wanted: Sequence[str]) -> Ranker:
+        """The ranker of features named `written`, for those named `wanted`; one that it has never seen weighs nothing.
+
+        Raises ValueError if it has not as many features as `written`.
+        """
+        if len(written) != self.features:
+            raise ValueError(f"a ranker of {self.features} features cannot be that of {len(written)}")
+        if tuple(written) == tuple(wanted):
+            return self
+        places = {name: place for place, name in enumerate(written)}
+        order = np.array([places.get(name, len(written)) for name in wanted])
+        unseen = {"mean": 0.0, "scale": 1.0, "linear": 0.0}
+        fitted = {name: np.append(self._arrays[name], np.float32(value))[order] for name, value in unseen.items()}
+        inner = np.pad(self._arrays["inner"], ((0, 0), (0, 1)))[:, order]
+        return Ranker({**self._arrays, **fitted, "inner": inner})
+
     def score(self, features: np.ndarray) -> Floats:
         """Scores (M,) of candidates with features (M, F); only their order within one list means anything."""
         result = np.empty(len(features), np.float32)
-        for start in range(0, len(features), BLOCK):
-            result[start : start + BLOCK] = self._score(features[start : start + BLOCK])
+        ranking.score(np.ascontiguousarray(features, np.float32), *self._compiled, result)
         return result
 
-    def _score(self, features: np.ndarray) -> Floats:
-        """Scores of a part that fits in the processor's cache.
-
-        BLAS sums in an order that depends on how many candidates there are: in double precision that is lost when
-        rounding to single, so a candidate's score does not depend on who else is scored with it. einsum always sums in
-        one order.
-        """
-        a = self._arrays
-        s = np.clip((features - a["mean"]) / a["scale"], -LIMIT, LIMIT).astype(np.float32, copy=False)
-        result = np.einsum("ij,j->i", s, a["linear"])
-        if self.trained:
-            hidden = (s.astype(np.float64) @ self._inner_t).astype(np.float32)
-            hidden += a["bias"]
-            result += np.einsum("ij,j->i", np.maximum(hidden, 0.0, out=hidden), a["outer"])
-        return np.asarray(result, np.float32)
+    @cached_property
+    def _compiled(self) -> tuple[Any, ...]:
+        """The parameters as the compiled loop takes them; without hidden units before anything is learned."""
+        a, units = self._arrays, HIDDEN if self.trained else 0
+        missing = -self.features % ranking.LANES
+        return (
+            a["mean"],
+            np.float32(1.0) / a["scale"],
+            np.float32(LIMIT),
+            np.pad(a["linear"], (0, missing)),
+            np.pad(a["inner"][:units], ((0, 0), (0, missing))),
+            a["bias"][:units],
+            a["outer"][:units],
+        )

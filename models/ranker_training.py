@@ -12,6 +12,7 @@ from models.ranker import HIDDEN, LIMIT, Ranker
 
 LISTS_PER_STEP = 128
 WEIGHT_DECAY = 1e-4
+AVERAGED = 0.5  # share of the steps, the last ones, whose mean is the result
 
 
 def fit_ranker(
@@ -19,6 +20,7 @@ def fit_ranker(
     features: np.ndarray,
     starts: npt.NDArray[np.int64],
     positives: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.float32],
     *,
     epochs: int,
     rate: float,
@@ -27,7 +29,10 @@ def fit_ranker(
     """A fitted copy of the ranker, and the mean loss of the last epoch (NaN if there was nothing to fit).
 
     `features` (M, F) of all lists' candidates, `starts` (B + 1,) where each list begins, `positives` (B,) the position
-    of the right candidate among all M, -1 where it was not found: such a list teaches nothing here and is passed over.
+    of the right candidate among all M, -1 where it was not found: such a list teaches nothing here and is passed over;
+    `weights` (B,) what each list counts for.
+    The fitted parameters are the mean over the later AVERAGED share of the steps (Polyak and Juditsky, 1992): single
+    steps swing around it with what their few lists happen to want.
     A ranker that has never been fitted takes its standardisation from these features; a fitted one keeps its own, so
     that its weights go on meaning the same.
     """
@@ -40,20 +45,38 @@ def fit_ranker(
     standard = torch.from_numpy(np.clip((features - mean) / scale, -LIMIT, LIMIT).astype(np.float32))
     optimiser = torch.optim.AdamW(leaves.values(), lr=rate, weight_decay=WEIGHT_DECAY)
     rng = np.random.default_rng([seed, 4])
-    loss = float("nan")
+    loss, mean_of = float("nan"), _LateMean(leaves, epochs * -(-len(lists) // LISTS_PER_STEP))
     for _ in range(epochs):
         order, losses = rng.permutation(lists), []
         for at in range(0, len(order), LISTS_PER_STEP):
             chosen = order[at : at + LISTS_PER_STEP]
             candidates, owners, right = _gather(starts, positives, chosen)
-            value = listwise_softmax(_score(leaves, standard[candidates]), owners, right, len(chosen))
+            counting = torch.from_numpy(weights[chosen])
+            value = listwise_softmax(_score(leaves, standard[candidates]), owners, right, counting)
             optimiser.zero_grad()
             torch.autograd.backward(value)
             optimiser.step()
-            losses.append(float(value.detach()) * len(chosen))
-        loss = sum(losses) / len(lists)
-    fitted = {name: leaf.detach().numpy().copy() for name, leaf in leaves.items()}
-    return Ranker({**fitted, "mean": mean, "scale": scale, "trained": np.ones(1)}), loss
+            losses.append(float(value.detach()) * float(counting.sum()))
+            mean_of.add()
+        loss = sum(losses) / float(weights[lists].sum())
+    return Ranker({**mean_of.values, "mean": mean, "scale": scale, "trained": np.ones(1)}), loss
+
+
+class _LateMean:
+    """The mean of parameters over the last steps of so many."""
+
+    def __init__(self, leaves: dict[str, Tensor], steps: int) -> None:
+        self._leaves = leaves
+        self._skipped = int((1.0 - AVERAGED) * steps)
+        self._seen = 0
+        self.values = {name: np.zeros(leaf.shape, np.float32) for name, leaf in leaves.items()}
+
+    def add(self) -> None:
+        """Takes in the parameters after one more step."""
+        self._seen += 1
+        if self._seen > self._skipped:
+            for name, leaf in self._leaves.items():
+                self.values[name] += (leaf.detach().numpy() - self.values[name]) / (self._seen - self._skipped)
 
 
 def _start(ranker: Ranker, features: np.ndarray, seed: int) -> dict[str, np.ndarray]:

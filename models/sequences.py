@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.encoder import GAP_BUCKETS, gap_buckets, gaps_before
+from models.gaps import GAP_BUCKETS, gap_buckets, gaps_before
 
 Ints = npt.NDArray[np.int64]
 POOL = 32  # batches whose pieces are sorted by length together: little padding, still random
@@ -31,6 +31,7 @@ class Histories(NamedTuple):
 class Batch(NamedTuple):
     """B pieces padded to L inputs: `rows`, `types`, `gaps` (B, L), `spans` (B, L, L), and Q asking positions.
 
+    `intents` (B, L): the type of the event that comes next.
     `asking` (2, Q): piece and position; `targets` (Q,) the row that comes next, `weights` (Q,).
     """
 
@@ -38,6 +39,7 @@ class Batch(NamedTuple):
     types: Ints
     gaps: Ints
     spans: Ints
+    intents: Ints
     asking: Ints
     targets: Ints
     weights: npt.NDArray[np.float32]
@@ -112,6 +114,7 @@ def pad(histories: Histories, pieces: Pieces) -> Batch:
         types=histories.types[at],
         gaps=gaps,
         spans=np.minimum(spans, GAP_BUCKETS - 1),
+        intents=histories.types[at + 1],
         asking=np.stack(np.nonzero(asking)),
         targets=histories.rows[next_event],
         weights=histories.weights[next_event],

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from models.features import Features
 from models.losses import sampled_softmax
@@ -94,7 +95,7 @@ def fit(
     torch.manual_seed(seed)
     network = EncoderNetwork(encoder, settings.dropout)
     items = _TrainableTower(tower, features, counts, settings.id_dropout, rng)
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.0, betas=(0.9, 0.98))  # each step sets its rate
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.0, betas=(0.9, 0.98), fused=True)  # each step sets its rate
     sampler = NegativeSampler(counts, settings.negatives, settings.negatives_power)
     pieces = cut(histories, settings.length)
     steps = epochs * len(plan(pieces, settings.batch_events, np.random.default_rng(0)))
@@ -205,11 +206,11 @@ class _TrainableTower:
             table = self._take(self._tokens, torch.from_numpy(tokens))
             owner = torch.from_numpy(np.repeat(np.arange(len(rows)), lengths))
             share = torch.from_numpy(np.repeat(1.0 / np.maximum(lengths, 1), lengths).astype(np.float32))
-            total = total.index_add(0, owner, table[torch.from_numpy(local)] * share[:, None])
+            total = total.index_add(0, owner, embedding(torch.from_numpy(local), table) * share[:, None])
         prices = self._features.prices[rows]
         buckets, local = np.unique(prices, return_inverse=True)
         priced = torch.from_numpy((prices > 0).astype(np.float32))[:, None]
-        return total + priced * self._take(self._prices, torch.from_numpy(buckets))[torch.from_numpy(local)]
+        return total + priced * embedding(torch.from_numpy(local), self._take(self._prices, torch.from_numpy(buckets)))
 
     def _take(self, table: RowAdam, rows: Tensor) -> Tensor:
         leaf = table.leaf(rows)
@@ -219,17 +220,18 @@ class _TrainableTower:
 
 def _split(vectors: Tensor, local: Tensor, batch: Batch, negatives: int) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs (B, L, D), targets (Q, D) and negatives (K, D) from the vectors of the unique rows."""
-    inputs = vectors[local[: batch.rows.size]].view(*batch.rows.shape, -1)
-    targets = vectors[local[batch.rows.size : len(local) - negatives]]
-    return inputs, targets, vectors[local[len(local) - negatives :]]
+    gathered = embedding(local, vectors)  # indexing would add up gradients in whatever order threads come by
+    inputs, targets, sampled = torch.split(gathered, [batch.rows.size, len(batch.targets), negatives])
+    return inputs.view(*batch.rows.shape, -1), targets, sampled
 
 
 def _users(network: EncoderNetwork, inputs: Tensor, batch: Batch) -> Tensor:
-    """User vectors (Q, D) at the asking positions."""
-    everywhere = network(inputs, *(torch.from_numpy(part) for part in (batch.types, batch.gaps, batch.spans)))
-    pieces, positions = torch.from_numpy(batch.asking)
-    asked: Tensor = everywhere[pieces, positions]
-    return asked
+    """User vectors (Q, D) at the asking positions, each asked with the event type of its own target."""
+    everywhere = network(
+        inputs, *(torch.from_numpy(part) for part in (batch.types, batch.gaps, batch.spans, batch.intents))
+    )
+    asking = torch.from_numpy(batch.asking[0] * everywhere.shape[1] + batch.asking[1])
+    return embedding(asking, everywhere.flatten(0, 1))
 
 
 def _rate(step: int, steps: int) -> float:

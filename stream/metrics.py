@@ -21,25 +21,32 @@ REFRESH_SECONDS = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600
 BATCH_EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 LOAD_OUTCOMES = ("loaded", "refused")
 REFRESH_OUTCOMES = ("published", "refused", "nothing", "failed")
-STAGES = ("decode", "state", "candidates", "rank", "emit")
+STAGES = ("decode", "state", "candidates", "rank", "score", "emit")
 
 
 class Total(Collector):
     """A summary that is added to in sums, as `name_sum` and `name_count`."""
 
-    def __init__(self, name: str, help_text: str, registry: CollectorRegistry) -> None:
-        self.name, self.help_text = name, help_text
-        self._count, self._sum = 0, 0.0
+    def __init__(self, name: str, help_text: str, registry: CollectorRegistry, *labels: str) -> None:
+        self.name, self.help_text, self.labels = name, help_text, labels
+        self._totals: dict[tuple[str, ...], tuple[int, float]] = {} if labels else {(): (0, 0.0)}
         registry.register(self)
 
-    def add(self, count: int, total: float) -> None:
-        """Counts `count` observations that come to `total` together."""
-        self._count += count
-        self._sum += total
+    def add(self, count: int, total: float, *values: str) -> None:
+        """Counts `count` observations that come to `total` together, under these values of the labels."""
+        counted, so_far = self._totals.get(values, (0, 0.0))
+        self._totals[values] = (counted + count, so_far + total)
+
+    def remove(self, *values: str) -> None:
+        """Tells no more of these values of the labels."""
+        self._totals.pop(values, None)
 
     def collect(self) -> Iterator[SummaryMetricFamily]:
         """What the registry asks for."""
-        yield SummaryMetricFamily(self.name, self.help_text, count_value=self._count, sum_value=self._sum)
+        family = SummaryMetricFamily(self.name, self.help_text, labels=self.labels)
+        for values, (count, total) in self._totals.items():
+            family.add_metric(values, count, total)
+        yield family
 
 
 class _Family:
@@ -82,6 +89,10 @@ class WorkerMetrics(_Family):
         self.events = self._counter("events_total", "Events taken from the log.", "event_type", "outcome")
         self.dead_letters = self._counter("dead_letters_total", "Messages that could not be read.", "reason")
         self.recommendations = self._counter("recommendations_total", "Lists handed to Kafka.", "kind", "fallback")
+        self.recommended_items = self._counter("recommended_items_total", "Places of the lists handed to Kafka.")
+        self.exploration_slots = self._counter(
+            "exploration_slots_total", "Of these, places whose new or untouched item was drawn by lot."
+        )
         self.misplaced = self._counter("misplaced_events_total", "Events not on the partition of their key.")
         self.event_to_recommendation = self._histogram(
             "event_to_recommendation_seconds", "From the event's Kafka timestamp to its list's delivery.", SECONDS
@@ -97,6 +108,13 @@ class WorkerMetrics(_Family):
         self.artifact_loads = self._counter("artifact_loads_total", "Artifacts opened.", "outcome")
         _start_at_zero(self.artifact_loads, LOAD_OUTCOMES)
         self.swap = self._histogram("swap_seconds", "From an announcement to the artifact serving.", REFRESH_SECONDS)
+        self._prequential()
+        self.coverage = self._gauge("catalogue_coverage_ratio", "Share of the artifact's items recommended so far.")
+        self.new_item_to_retrievable = self._histogram(
+            "new_item_to_retrievable_seconds", "From an item's Kafka timestamp to its being a candidate.", SECONDS
+        )
+
+    def _prequential(self) -> None:
         self.prequential_hits = self._counter(
             "prequential_hits_total", "Events whose item stood in the list served before them.", "k", "event_type"
         )
@@ -109,10 +127,24 @@ class WorkerMetrics(_Family):
         self.prequential_reciprocal_rank = Total(
             PREFIX + "prequential_reciprocal_rank", "Reciprocal ranks of the events scored.", self.registry
         )
-        self.coverage = self._gauge("catalogue_coverage_ratio", "Share of the artifact's items recommended so far.")
-        self.new_item_to_retrievable = self._histogram(
-            "new_item_to_retrievable_seconds", "From an item's Kafka timestamp to its being a candidate.", SECONDS
+        self.artifact_events = self._counter(
+            "artifact_prequential_events_total",
+            "Events scored, by the artifact that made the list before them: the newest few, or older, or none.",
+            "artifact",
+            "event_type",
         )
+        self.artifact_hits = self._counter(
+            "artifact_prequential_hits_total", "Those whose item stood in it.", "artifact", "k", "event_type"
+        )
+        self.artifact_reciprocal_rank = Total(
+            PREFIX + "artifact_prequential_reciprocal_rank", "Their reciprocal ranks.", self.registry, "artifact"
+        )
+
+    def forget(self, artifact: str) -> None:
+        """Tells no more of an artifact's scores."""
+        self.artifact_events.remove_by_labels({"artifact": artifact})
+        self.artifact_hits.remove_by_labels({"artifact": artifact})
+        self.artifact_reciprocal_rank.remove(artifact)
 
 
 class TrainerMetrics(_Family):

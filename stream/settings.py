@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+import indexing.sources
 from stream.wire.event_types import DEFAULT_EVENT_TYPES, EventType, EventTypes
 
 DEFAULT_FILE = Path("alluvium.toml")
@@ -29,13 +30,17 @@ RANGES: dict[str, tuple[float, float]] = {
     "worker.http_port": PORTS,
     "worker.session_timeout_seconds": (1, 1_800),  # what brokers grant: group.min/max.session.timeout.ms
     "worker.startup_seconds": (1, math.inf),
+    "worker.scored_users": (0, 1),
     "recommend.count": (1, 200),
-    "recommend.new_slots": (0, 200),
+    "recommend.new_slots": (0, 10),
     "trainer.refresh_seconds": (0.001, math.inf),
     "trainer.http_port": PORTS,
     "trainer.window_events": (1, math.inf),
     "trainer.min_events": (1, math.inf),
     "trainer.threads": (1, 4_096),
+    "model.learning_rate": (0, 10),
+    "model.row_learning_rate": (0, 10),
+    "model.ranker_learning_rate": (0, 10),
     "artifacts.keep": (1, math.inf),
     "broker.port": PORTS,
 }
@@ -88,6 +93,7 @@ class WorkerSettings(Section, frozen=True):
     session_timeout_seconds: float = 10.0
     startup_seconds: float = 120.0  # without assigned and recovered partitions for this long, the process ends
     allow_other_faust: bool = False  # run with a release of Faust that the worker was not tested with
+    scored_users: float = 1.0  # share of users whose events are scored; bursts cost one list for each event scored
 
 
 class RecommendSettings(Section, frozen=True):
@@ -95,8 +101,9 @@ class RecommendSettings(Section, frozen=True):
 
     count: int = 20  # items in the list for an event
     seed: int = 7
-    exclude_purchased: bool = False  # in lists for events; requests say it themselves
-    new_slots: int = 1  # places of a list of ten or more that are kept for items newer than the artifact
+    intent: str = ""  # the event type that lists are for; empty: the first that has been learned of
+    exclude_purchased: bool | Literal["auto"] = "auto"  # from lists; auto: only what is rarely bought twice
+    new_slots: int = 2  # of the first ten places of a list that are kept for new and untouched items, drawn by lot
 
 
 class TrainerSettings(Section, frozen=True):
@@ -130,6 +137,12 @@ class BrokerSettings(Section, frozen=True):
 class ModelSettings(Section, frozen=True):
     """What is learned and how."""
 
+    sources: tuple[str, ...] = (
+        "sessions",
+        "covisitation",
+        "content",
+        "conversions",
+    )  # modules of indexing.sources
     dimensions: int = 64  # of user and item vectors; a parent of another size is not a parent
     heads: int = 2
     length: int = 50  # the newest events of a history that the encoder looks at
@@ -138,14 +151,16 @@ class ModelSettings(Section, frozen=True):
     id_dropout: float = 0.1  # share of training in which an item with content is shown without its own embedding
     token_buckets: int = 16_384  # that words of titles, categories and brands are hashed to
     gate_halfway: float = 3.0  # events after which an item is half its own embedding, half its content
-    temperature: float = 0.07  # logits are cosine / temperature
+    temperature: float = 0.1  # logits are cosine / temperature
     negatives: int = 1_024  # shared by all targets of a batch
     negatives_power: float = 0.5  # a negative is drawn as often as count ** power
     batch_events: int = 1_024  # inputs of one training step, padding included
     learning_rate: float = 0.003  # of the encoder
     row_learning_rate: float = 0.05  # of item, token and price embeddings
-    first_epochs: int = 2  # over the window, when there is no parent
-    epochs: int = 1  # over the new events and their replay, at every later refresh
+    first_epochs: int = 32  # the most passes over the window, when there is no parent; fewer where they stop helping
+    first_visits: int = 4_000_000  # events learned from then, passes counted, after which no further pass is begun
+    epochs: int = 3  # the most passes over the new events and their replay, at every later refresh
+    visits: int = 800_000  # as first_visits, of a refresh with a parent
     replay: float = 1.0  # old events learned again for each new one
     replay_half_life: float = 0.25  # share of the window after which an old session is replayed half as often
     most_of_one_user: int = (
@@ -154,8 +169,8 @@ class ModelSettings(Section, frozen=True):
     held_out: float = 0.1  # newest share of the new events that judges the refresh and is not trained on
     held_out_most: int = 2_000  # queries for that
     ranker_queries: int = 20_000  # the most new events that the ranker learns from, by the parent's candidates
-    ranker_epochs: int = 3
-    ranker_learning_rate: float = 0.003
+    ranker_epochs: int = 5
+    ranker_learning_rate: float = 0.005
     tolerance: float = 0.01  # Recall@20 and MRR@20 may be this much below the parent's, beside the sampling error
     index_tolerance: float = 0.002  # Recall@20 that the index may cost against an exact search
     flat_below: int = 5_000  # items; smaller catalogues are searched exactly
@@ -185,6 +200,16 @@ class Settings(Section, frozen=True):
         """The event-type table, ready to look up."""
         return EventTypes(self.events.types)
 
+    def intent(self) -> str | None:
+        """The canonical event type that lists are for unless a request says otherwise; None: the first learned of.
+
+        Raises ValueError for a type of no positive weight: nobody wants more of it.
+        """
+        name, types = self.recommend.intent, self.event_types()
+        if name and types.wanted(name) is None:
+            raise ValueError(f"recommend.intent {name!r} is no event type of positive weight, nor an alias of one")
+        return types.wanted(name)
+
     def digest(self) -> str:
         """`sha256:…` over the settings that lists depend on: what two workers must share to answer alike."""
         relevant = msgspec.json.encode({"events": self.events, "recommend": self.recommend}, order="sorted")
@@ -207,7 +232,8 @@ def read_settings(file: Path | None, environment: Mapping[str, str]) -> Settings
     _merge_environment(values, environment)
     try:
         settings = msgspec.convert(values, Settings, strict=False)
-        settings.event_types()
+        settings.intent()
+        indexing.sources.check(settings.model.sources)
     except (msgspec.ValidationError, ValueError) as error:
         raise SettingsError(f"settings: {error}") from None
     _check_ranges(settings)

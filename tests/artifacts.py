@@ -18,11 +18,11 @@ ITEMS, TOPICS = 20, 4
 HOUR = 3_600_000
 
 
-def made_snapshot(seed: int = 1) -> tuple[Snapshot, Catalogue]:
-    """A snapshot of ITEMS items and the catalogue it was made with."""
+def made_snapshot(seed: int = 1, items: int = ITEMS) -> tuple[Snapshot, Catalogue]:
+    """A snapshot of so many items and the catalogue it was made with."""
     return (
-        small_snapshot(random_sessions(ITEMS, 60, seed, TOPICS), ITEMS, topics=TOPICS),
-        catalogue_of(*(item(row, TOPICS) for row in range(ITEMS))),
+        small_snapshot(random_sessions(items, 3 * items, seed, TOPICS), items, topics=TOPICS),
+        catalogue_of(*(item(row, TOPICS) for row in range(items))),
     )
 
 
@@ -51,11 +51,12 @@ def publish_made(
     *,
     created: int = NOON,
     seed: int = 1,
+    items: int = ITEMS,
     parent: str | None = None,
     **changes: Any,  # noqa: ANN401
 ) -> Manifest:
     """Publishes a small artifact; `changes` are fields of its manifest."""
-    snapshot, catalogue = made_snapshot(seed)
+    snapshot, catalogue = made_snapshot(seed, items)
     with store.building() as directory:
         write_snapshot(snapshot, catalogue, directory)
         manifest = seal(directory, drafted(snapshot, parent, **changes), created)

@@ -23,7 +23,7 @@ def families() -> dict[str, set[str]]:
                 name = metric._name + ("_total" if isinstance(metric, Counter) else "")
                 found[name] = set(metric._labelnames)
             elif isinstance(metric, Total):
-                found[metric.name] = set()
+                found[metric.name] = set(metric.labels)
     return found
 
 

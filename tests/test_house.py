@@ -25,7 +25,7 @@ EDGES = {"stream.settings", "stream.metrics", "stream.logs", "stream.http", "str
 ROOMS: dict[str, set[str]] = {
     "models": set(),
     "indexing": set(),
-    "stream.settings": {"stream.wire.event_types"},
+    "stream.settings": {"stream.wire.event_types", "indexing.sources"},
     "stream.metrics": set(),
     "stream.logs": {"stream.settings"},
     "stream.http": {"stream.metrics"},
@@ -33,8 +33,17 @@ ROOMS: dict[str, set[str]] = {
     "stream.wire": WIRE,
     "stream.state": {*WIRE, "stream.kafka", "stream.logs"},
     "stream.knowledge": {*WIRE, "models", "indexing"},
-    "stream.evaluation": {*WIRE, "stream.logs", "stream.state", "stream.knowledge", "models.quality"},
-    "stream.worker": {*WIRE, *EDGES, "stream.state", "stream.knowledge"},
+    "stream.queries": {*WIRE, "stream.state", "stream.knowledge"},
+    "stream.evaluation": {
+        *WIRE,
+        "stream.logs",
+        "stream.kafka",
+        "stream.state",
+        "stream.knowledge",
+        "stream.queries",
+        "models.quality",
+    },
+    "stream.worker": {*WIRE, *EDGES, "stream.state", "stream.knowledge", "stream.queries"},
     "stream.trainer": {*WIRE, *EDGES, "stream.state", "stream.knowledge"},
     "stream.shop": {*WIRE, *EDGES},
     "stream.announcements": {*WIRE, *EDGES},
@@ -51,7 +60,7 @@ FENCED = {
     "prometheus_client": ("stream.metrics",),
     "torch": ("models", "stream.knowledge.threads"),
     "faiss": ("indexing", "stream.doctor"),
-    "numba": ("indexing",),
+    "numba": ("indexing", "models.encoding", "models.ranking"),
     "confluent_kafka": (),
 }
 
@@ -64,11 +73,13 @@ PURE = (
     "stream.wire.event_types",
     "stream.wire.messages",
     "stream.wire.times",
+    "stream.queries",
     "stream.knowledge.catalogue",
     "stream.knowledge.gate",
     "stream.knowledge.judging",
     "stream.knowledge.learning",
     "stream.knowledge.log",
+    "stream.knowledge.remembering",
     "stream.knowledge.served",
     "stream.knowledge.serving",
     "stream.knowledge.snapshot",
@@ -166,9 +177,11 @@ def test_worker_and_trainer_never_meet() -> None:
 
 
 def test_models_and_indexing_meet_only_in_knowledge() -> None:
-    """`stream.knowledge` is the only place that names both; `models.quality` is a measure that evaluation shares."""
+    """`stream.knowledge` is the only place that names them; `models.quality` is a measure that evaluation shares, and
+    settings check their list of sources.
+    """
     for module in modules().values():
-        names = {name.split(".")[0] for name in ours(module) if name != "models.quality"}
+        names = {name.split(".")[0] for name in ours(module) if name not in ("models.quality", "indexing.sources")}
         if {"models", "indexing"} & names and module.name.startswith("stream"):
             assert within(module.name, ("stream.knowledge",)), module.name
 

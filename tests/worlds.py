@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from indexing.candidates import FEATURES
-from indexing.covisitation import Covisitation
+from indexing.candidates import feature_names
+from indexing.habits import Habits
 from indexing.histories import Interactions
-from indexing.sessions import SessionNeighbours
+from indexing.source import Source
+from indexing.sources import source
 from indexing.trending import Trending
 from indexing.vectors import VectorIndex
+from indexing.wanted import Wanted
 from models.encoder import HistoryEncoder
 from models.features import ItemContent, featurise
 from models.network import initial_parameters
@@ -23,6 +25,7 @@ from stream.knowledge.serving import Query
 from stream.knowledge.snapshot import Snapshot
 from stream.wire.messages import NO_FILTERS, Filters, Item
 
+MEMORIES = ("sessions", "covisitation")
 TYPES = ("click", "cart", "purchase", "remove", "dislike")
 HOUR = 3_600_000
 DIMENSIONS = 16
@@ -64,6 +67,11 @@ def item(row: int, topics: int, **changes: object) -> Item:
     return Item(**values)  # type: ignore[arg-type]
 
 
+def memories_of(interactions: Interactions, count: int) -> dict[str, Source]:
+    """The memories of the small world."""
+    return {name: source(name).build(interactions, count) for name in MEMORIES}
+
+
 def small_snapshot(
     interactions: Interactions, count: int, *, topics: int = 5, artifact_id: str = "a1", flat_below: int = 5_000
 ) -> Snapshot:
@@ -86,11 +94,14 @@ def small_snapshot(
         HistoryEncoder(parameters, vectors),
         tower,
         VectorIndex.build(vectors, flat_below=flat_below, seed=1),
-        SessionNeighbours.build(interactions, count),
-        Covisitation.build(interactions, count),
+        memories_of(interactions, count),
         Trending.build(interactions, count, end),
-        Ranker.untrained(np.array([WEIGHTS.get(name, 0.0) for name in FEATURES])),
+        Wanted.build(interactions, count, len(TYPES), end),
+        Ranker.untrained(np.array([WEIGHTS.get(name, 0.0) for name in feature_names(MEMORIES)])),
         TYPES,
+        ("dislike",),
+        np.ones(count, np.float32),
+        Habits.build(interactions, count),
     )
 
 

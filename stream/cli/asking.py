@@ -36,7 +36,15 @@ def recommend(
     min_price: MinPriceOption = None,
     max_price: MaxPriceOption = None,
     exclude_seen: Annotated[bool, typer.Option(help="Leave out what the user has interacted with.")] = False,
-    exclude_purchased: Annotated[bool, typer.Option(help="Leave out what the user has bought.")] = False,
+    exclude_purchased: Annotated[
+        bool | None,
+        typer.Option(
+            "--exclude-purchased/--keep-purchased", help="Leave out what the user has bought; default: the setting."
+        ),
+    ] = None,
+    intent: Annotated[
+        str | None, typer.Option(help="For what to click, cart or purchase; default: the setting.")
+    ] = None,
     timeout: TimeoutOption = 10.0,
     json: JsonOption = False,
 ) -> None:
@@ -47,7 +55,7 @@ def recommend(
         exclude_seen=exclude_seen,
         exclude_purchased=exclude_purchased,
     )
-    _ask(context, "user", user_id=user, count=count, filters=filters, timeout=timeout, json=json)
+    _ask(context, "user", user_id=user, count=count, filters=filters, timeout=timeout, json=json, intent=intent)
 
 
 def similar(
@@ -91,6 +99,7 @@ def _ask(
     user_id: str | None = None,
     item_id: str | None = None,
     query: str | None = None,
+    intent: str | None = None,
 ) -> None:
     settings = load_settings(context)
     request = Request(
@@ -102,6 +111,7 @@ def _ask(
         count=count,
         filters=filters,
         explain=True,
+        intent=intent,
     )
     try:
         answer = run(ask(settings, request, timeout))

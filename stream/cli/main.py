@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,7 @@ def load_commands() -> typer.Typer:
 
 def main() -> None:
     """The console script."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait make a busy machine crawl
     try:
         load_commands()()
     except BrokenPipeError:  # the reader of our output has gone: `alluvium state | head`

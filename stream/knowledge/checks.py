@@ -6,13 +6,14 @@ read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
+from indexing.arrays import check_rows
 from indexing.trending import HALF_LIVES_MS
-from models.encoder import GAP_BUCKETS
 from models.features import PRICE_BUCKETS
+from models.gaps import GAP_BUCKETS
 from stream.knowledge.manifest import ArtifactError
 
 Arrays = Mapping[str, np.ndarray]
@@ -37,6 +38,13 @@ ENCODER: Mapping[str, Shape] = {
     "encoder.outer": ("D", "F"),
     "encoder.outer_bias": ("D",),
 }
+LATER: Mapping[str, Shape] = {  # what the first artifacts of this format have not
+    "encoder.intents": ("E", "D"),
+    "repurchase.rates": ("N",),
+    "wanted.counts": ("E", "N"),
+    "habits.counts": ("N", 4),
+    "habits.last_seen": ("N",),
+}
 RANKER: Mapping[str, Shape] = {
     "mean": ("R",),
     "scale": ("R",),
@@ -46,26 +54,15 @@ RANKER: Mapping[str, Shape] = {
     "outer": ("W",),
     "trained": (1,),
 }
-MEMORY: Mapping[str, Shape] = {
-    "sessions.session_starts": ("S+1",),
-    "sessions.session_items": ("P",),
-    "sessions.session_weights": ("S",),
-    "sessions.item_starts": ("N+1",),
-    "sessions.item_sessions": ("Q",),
-    "sessions.item_positions": ("Q",),
-    "covisitation.starts": ("N+1",),
-    "covisitation.rows": ("C",),
-    "covisitation.scores": ("C",),
+TRENDING: Mapping[str, Shape] = {
     "trending.counts": ("N", len(HALF_LIVES_MS)),
     "trending.order": ("N",),
     "trending.first_seen": ("N",),
 }
-
-KINDS: Mapping[type[np.generic], tuple[str, ...]] = {
-    np.int64: ("sessions.session_starts", "sessions.item_starts", "covisitation.starts", "trending.first_seen"),
-    np.int32: ("sessions.session_items", "sessions.item_sessions", "covisitation.rows", "trending.order"),
-    np.uint8: ("sessions.item_positions",),
-    np.float32: ("sessions.session_weights", "covisitation.scores", "trending.counts"),
+TRENDING_KINDS: Mapping[str, type[np.generic]] = {
+    "trending.counts": np.float32,
+    "trending.order": np.int32,
+    "trending.first_seen": np.int64,
 }
 
 
@@ -93,37 +90,18 @@ def check_finite(arrays: Arrays, file: str) -> None:
             raise ArtifactError(f"{file}: {name} holds numbers that are not finite")
 
 
-def check_memory(memory: Arrays, items: int, file: str) -> None:
-    """Raises ArtifactError unless all lists of the memory lie inside their arrays and all rows are known items."""
-    for kind, names in KINDS.items():
-        _check_kinds(memory, names, kind, file)
-    _check_lists(memory["sessions.session_starts"], len(memory["sessions.session_items"]), "sessions", file)
-    _check_lists(memory["sessions.item_starts"], len(memory["sessions.item_sessions"]), "sessions of items", file)
-    _check_lists(memory["covisitation.starts"], len(memory["covisitation.rows"]), "covisitation", file)
-    sessions = len(memory["sessions.session_weights"])
-    _check_range(memory["sessions.session_items"], items, "sessions.session_items", file)
-    _check_range(memory["sessions.item_sessions"], sessions, "sessions.item_sessions", file)
-    _check_range(memory["covisitation.rows"], items, "covisitation.rows", file)
-    _check_range(memory["trending.order"], items, "trending.order", file)
+def check_trending(memory: Arrays, items: int, file: str) -> None:
+    """Raises ArtifactError unless the trending arrays are of their kinds and name known items."""
+    for name, kind in TRENDING_KINDS.items():
+        if memory[name].dtype != kind:
+            raise ArtifactError(f"{file}: {name} holds {memory[name].dtype}, not {np.dtype(kind)}")
+    try:
+        check_rows("trending.order", memory["trending.order"], items)
+    except ValueError as error:
+        raise ArtifactError(f"{file}: {error}") from None
 
 
 def _size(letter: str, size: int, sizes: dict[str, int]) -> int:
     base, _, more = letter.partition("+")
     extra = int(more or 0)
     return sizes.setdefault(base, size - extra) + extra
-
-
-def _check_kinds(arrays: Arrays, names: Iterable[str], kind: type[np.generic], file: str) -> None:
-    for name in names:
-        if arrays[name].dtype != kind:
-            raise ArtifactError(f"{file}: {name} holds {arrays[name].dtype}, not {np.dtype(kind)}")
-
-
-def _check_lists(starts: np.ndarray, entries: int, name: str, file: str) -> None:
-    if len(starts) == 0 or starts[0] != 0 or starts[-1] != entries or (np.diff(starts) < 0).any():
-        raise ArtifactError(f"{file}: the lists of {name} do not lie inside their array")
-
-
-def _check_range(numbers: np.ndarray, below: int, name: str, file: str) -> None:
-    if len(numbers) and (numbers.min() < 0 or numbers.max() >= below):
-        raise ArtifactError(f"{file}: {name} points outside of 0..{below - 1}")

@@ -12,23 +12,35 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import numpy as safetensors
 
-from indexing.candidates import FEATURES
-from indexing.covisitation import Covisitation
-from indexing.sessions import SessionNeighbours
+from indexing.candidates import feature_names
+from indexing.habits import Habits
+from indexing.source import Source
+from indexing.sources import check, source
 from indexing.trending import Trending
 from indexing.vectors import VectorIndex
+from indexing.wanted import Wanted
 from models.encoder import HistoryEncoder
 from models.features import PIPELINE, PRICE_BUCKETS
 from models.ranker import Ranker
 from models.tower import ItemTower
 from models.vocabulary import Vocabulary
 from stream.knowledge.catalogue import Catalogue
-from stream.knowledge.checks import ENCODER, MEMORY, RANKER, check_finite, check_memory, check_shapes
+from stream.knowledge.checks import (
+    ENCODER,
+    LATER,
+    RANKER,
+    TRENDING,
+    Shape,
+    check_finite,
+    check_shapes,
+    check_trending,
+)
 from stream.knowledge.manifest import ArtifactError, Manifest
 from stream.knowledge.snapshot import Snapshot
 from stream.wire.messages import Item
 
 ENCODER_FILE, RANKER_FILE, MEMORY_FILE = "encoder.safetensors", "ranker.safetensors", "memory.safetensors"
+REPURCHASE = "repurchase.rates"  # in the memory file; an artifact without it leaves out nothing that was bought
 ITEMS_FILE, INDEX_FILE, FEATURES_FILE = "items.parquet", "index.faiss", "features.json"
 ITEMS_SCHEMA = pa.schema(
     [
@@ -53,15 +65,18 @@ class FeaturesFile(msgspec.Struct, frozen=True):
     price_buckets: int
     event_types: tuple[str, ...]
     ranker: tuple[str, ...]
+    unwanted: tuple[str, ...] = ("dislike",)  # event types, as in the first release
+    sources: tuple[str, ...] = ("sessions", "covisitation")  # the first release had these and did not name them
 
 
 def write_snapshot(snapshot: Snapshot, catalogue: Catalogue, directory: Path) -> None:
     """Writes the contract's data files (all but manifest and README); the same snapshot gives the same bytes."""
     learned = {"item_vectors": snapshot.item_vectors}
     learned |= _prefixed("encoder", snapshot.encoder.arrays()) | _prefixed("tower", snapshot.tower.arrays())
-    memory = _prefixed("sessions", snapshot.sessions.arrays())
-    memory |= _prefixed("covisitation", snapshot.covisitation.arrays())
-    memory |= _prefixed("trending", snapshot.trending.arrays())
+    memory = {REPURCHASE: snapshot.repurchase} | _prefixed("trending", snapshot.trending.arrays())
+    memory |= _prefixed("wanted", snapshot.wanted.arrays()) | _prefixed("habits", snapshot.habits.arrays())
+    for name, built in snapshot.memories.items():
+        memory |= _prefixed(name, built.arrays())
     _save(learned, directory / ENCODER_FILE)
     _save(snapshot.ranker.arrays(), directory / RANKER_FILE)
     _save(memory, directory / MEMORY_FILE)
@@ -105,7 +120,16 @@ def read_items(directory: Path, items: int) -> pa.Table:
 
 def features_of(snapshot: Snapshot) -> FeaturesFile:
     """The feature pipeline of a snapshot."""
-    return FeaturesFile(PIPELINE, snapshot.tower.buckets, PRICE_BUCKETS, snapshot.event_types, FEATURES)
+    sources = tuple(snapshot.memories)
+    return FeaturesFile(
+        pipeline=PIPELINE,
+        token_buckets=snapshot.tower.buckets,
+        price_buckets=PRICE_BUCKETS,
+        event_types=snapshot.event_types,
+        ranker=feature_names(sources),
+        unwanted=snapshot.unwanted,
+        sources=sources,
+    )
 
 
 def architecture_of(snapshot: Snapshot) -> dict[str, Any]:
@@ -133,20 +157,16 @@ def _read(directory: Path, manifest: Manifest) -> Snapshot:
         "R": len(features.ranker),
     }
     learned = safetensors.load_file(directory / ENCODER_FILE)
-    check_shapes(learned, ENCODER, sizes, ENCODER_FILE)
+    check_shapes(learned, {**ENCODER, **_present(LATER, learned)}, sizes, ENCODER_FILE)
     ranker = safetensors.load_file(directory / RANKER_FILE)
     check_shapes(ranker, RANKER, sizes, RANKER_FILE)
     memory = safetensors.load_file(directory / MEMORY_FILE)
-    check_shapes(memory, MEMORY, {"N": manifest.items}, MEMORY_FILE)
-    check_memory(memory, manifest.items, MEMORY_FILE)
+    check_shapes(memory, {**TRENDING, **_present(LATER, memory)}, sizes, MEMORY_FILE)
+    check_trending(memory, manifest.items, MEMORY_FILE)
     table = read_items(directory, manifest.items)
     counts = np.array(table["count"].to_numpy(), np.float32)
     check_finite({"count": counts}, ITEMS_FILE)
-    vectors = VectorIndex.load(directory / INDEX_FILE)
-    if len(vectors) != manifest.items or vectors.index.d != sizes["D"]:
-        raise ArtifactError(
-            f"{INDEX_FILE} holds {len(vectors)} vectors of {vectors.index.d}, not {manifest.items} of {sizes['D']}"
-        )
+    vectors = _index(directory / INDEX_FILE, manifest.items, sizes["D"])
     item_vectors = learned["item_vectors"]
     return Snapshot(
         artifact_id=manifest.id,
@@ -158,26 +178,53 @@ def _read(directory: Path, manifest: Manifest) -> Snapshot:
         encoder=HistoryEncoder.from_arrays(_part("encoder", learned), item_vectors),
         tower=ItemTower.from_arrays(_part("tower", learned)),
         vectors=vectors,
-        sessions=SessionNeighbours.from_arrays(_part("sessions", memory)),
-        covisitation=Covisitation.from_arrays(_part("covisitation", memory)),
+        memories=_memories(memory, features.sources, manifest.items),
         trending=Trending.from_arrays(_part("trending", memory)),
-        ranker=Ranker.from_arrays(_for_features(ranker, features.ranker, FEATURES)),
+        wanted=_wanted(_part("wanted", memory), manifest.items, len(features.event_types)),
+        ranker=Ranker.from_arrays(ranker).for_features(features.ranker, feature_names(features.sources)),
         event_types=features.event_types,
+        unwanted=features.unwanted,
+        repurchase=memory.get(REPURCHASE, np.ones(manifest.items, np.float32)),
+        habits=_habits(_part("habits", memory), manifest.items),
     )
 
 
-def _for_features(
-    ranker: Mapping[str, np.ndarray], written: Sequence[str], wanted: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """A ranker's arrays in the order of this release's features; one that it has never seen weighs nothing."""
-    if tuple(written) == tuple(wanted):
-        return dict(ranker)
-    places = {name: place for place, name in enumerate(written)}
-    order = np.array([places.get(name, len(written)) for name in wanted])
-    unseen = {"mean": 0.0, "scale": 1.0, "linear": 0.0}
-    fitted = {name: np.append(ranker[name], np.float32(value))[order] for name, value in unseen.items()}
-    inner = np.pad(ranker["inner"], ((0, 0), (0, 1)))[:, order]
-    return {**ranker, **fitted, "inner": inner}
+def _index(path: Path, items: int, dimensions: int) -> VectorIndex:
+    vectors = VectorIndex.load(path)
+    if len(vectors) != items or vectors.index.d != dimensions:
+        raise ArtifactError(
+            f"{INDEX_FILE} holds {len(vectors)} vectors of {vectors.index.d}, not {items} of {dimensions}"
+        )
+    return vectors
+
+
+def _wanted(arrays: Mapping[str, np.ndarray], items: int, types: int) -> Wanted:
+    wanted = Wanted.from_arrays(arrays) if arrays else Wanted.nothing(items, types)
+    if (wanted.counts < 0).any():
+        raise ArtifactError(f"{MEMORY_FILE}: wanted.counts has counts below zero")
+    return wanted
+
+
+def _habits(arrays: Mapping[str, np.ndarray], items: int) -> Habits:
+    habits = Habits.from_arrays(arrays) if arrays else Habits.nothing(items)
+    if (habits.counts < 0).any():
+        raise ArtifactError(f"{MEMORY_FILE}: habits.counts has counts below zero")
+    return habits
+
+
+def _memories(arrays: Mapping[str, np.ndarray], names: Sequence[str], items: int) -> dict[str, Source]:
+    """The sources with these names. Raises ArtifactError for one that is unknown here or does not fit."""
+    try:
+        check(names)
+    except ValueError as error:
+        raise ArtifactError(f"{FEATURES_FILE}: {error}") from None
+    memories: dict[str, Source] = {}
+    for name in names:
+        try:
+            memories[name] = source(name).from_arrays(_part(name, arrays), items)
+        except ValueError as error:
+            raise ArtifactError(f"{MEMORY_FILE}, {name}: {error}") from None
+    return memories
 
 
 def _items_table(snapshot: Snapshot, catalogue: Catalogue) -> pa.Table:
@@ -202,6 +249,10 @@ def _save(arrays: Mapping[str, np.ndarray], path: Path) -> None:
 
 def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {f"{prefix}.{name}": array for name, array in arrays.items()}
+
+
+def _present(shapes: Mapping[str, Shape], arrays: Mapping[str, np.ndarray]) -> dict[str, Shape]:
+    return {name: shape for name, shape in shapes.items() if name in arrays}
 
 
 def _part(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ class FreshVectors:
         self._vectors: Floats = snapshot.item_vectors
         self._size = len(snapshot)
         self._encoder = snapshot.encoder
+        self._untouched = snapshot.untouched
 
     def encode(self, rows: Int64s, contents: Sequence[ItemContent], size: int) -> None:
         """Makes room for `size` rows together and encodes the contents of the given ones."""
@@ -33,7 +34,9 @@ class FreshVectors:
         self._vectors[rows] = self._snapshot.tower.encode_content(contents)
         self._size = size
         self._encoder = self._snapshot.encoder.with_vectors(self._vectors[:size])
+        newer = np.arange(len(self._snapshot), size)
+        self._untouched = np.concatenate((self._snapshot.untouched, newer))
 
     def fresh(self, available: Bools, keys: Int64s) -> Fresh:
         """The view that retrieval takes; `available` and `keys` (N + E,)."""
-        return Fresh(self._vectors[: self._size], self._encoder, available, keys)
+        return Fresh(self._vectors[: self._size], self._encoder, available, keys, self._untouched)

@@ -35,20 +35,23 @@ def judge(report: Mapping[str, Any], settings: GateSettings) -> Verdict:
     - Recall@20 or MRR@20 on the held-out events below the parent's on the same queries by more than the tolerance and
       CONFIDENCE standard errors of the paired difference together. With few held-out queries the error is large, and
       only a clear loss is refused: ten queries can hardly prove anything, two thousand see a loss of about .02;
+    - without a parent, the same against the most popular items, which everybody is served while there is no artifact
+      (a tolerance below 0, by which only better ones pass, says nothing of these);
     - an index that costs more Recall@20 in the final lists than `index_tolerance` against an exact search.
-
-    An artifact without a parent is compared with nothing: whatever is finite beats having no artifact, since the
-    alternative is a popular list for everybody. The report still names popularity's and co-visitation's scores.
     """
     reasons = [f"{name} is not finite" for name in report.get("not_finite", [])]
     reasons += [f"{name} is {value}" for name, value in _numbers(report) if not math.isfinite(value)]
-    for name, gap in report.get("against_parent", {}).items():
-        allowed = settings.tolerance + CONFIDENCE * gap["standard_error"]
-        if -gap["difference"] > allowed:
-            reasons.append(
-                f"{name} on {report['held_out']['queries']} held-out queries is {-gap['difference']:.4f} below the "
-                f"parent's, more than {allowed:.4f} (tolerance {settings.tolerance}, the rest is sampling error)"
-            )
+    for part, whose, tolerance in (
+        ("against_parent", "the parent's", settings.tolerance),
+        ("against_popular", "that of the most popular items", max(settings.tolerance, 0.0)),
+    ):
+        for name, gap in report.get(part, {}).items():
+            allowed = tolerance + CONFIDENCE * gap["standard_error"]
+            if -gap["difference"] > allowed:
+                reasons.append(
+                    f"{name} on {report['held_out']['queries']} held-out queries is {-gap['difference']:.4f} below "
+                    f"{whose}, more than {allowed:.4f} (tolerance {tolerance}, the rest is sampling error)"
+                )
     cost = report.get("index", {}).get("cost", 0.0)
     if cost > settings.index_tolerance:
         reasons.append(f"the index costs {cost:.4f} of Recall@20, more than {settings.index_tolerance}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,43 +11,84 @@ import numpy.typing as npt
 from indexing.histories import HistoryBatch
 from indexing.vectors import VectorIndex
 from models.quality import difference, hits_at, mrr, ranks_of, recall, reciprocal_ranks_at
-from stream.knowledge.log import Log, rows_of
+from stream.knowledge.log import MOST_QUERIES_OF_ONE_USER, Log
 from stream.knowledge.snapshot import LONGEST_HISTORY, PER_SOURCE, Snapshot
+from stream.wire.event_types import PURCHASE
 
 K = 20
-MOST_QUERIES_OF_ONE_USER = 50  # one busy client does not decide what is good for everybody
 BATCH = 256
 MOST_EXACT_QUERIES = 1_000  # the exact search of a million items costs 10 ms a query
 
 Ranks = npt.NDArray[np.int64]
 
 
-def compare(candidate: Snapshot, parent: Snapshot | None, log: Log, begin: int) -> dict[str, Any]:
-    """Scores on the events of the log from `begin` on, each asked for with its user's history just before it.
+class Questions(NamedTuple):
+    """What a refresh is judged by: histories and, for each, the row that came next (Q,)."""
 
-    `candidate` must not have seen these events. Returns the parts `held_out`, `against_parent` and `index` of a report.
+    batch: HistoryBatch
+    targets: npt.NDArray[np.int32]
+
+
+def questions(candidate: Snapshot, log: Log, begin: int, intent: str | None) -> Questions:
+    """The events of the log from `begin` on, each asked for with its user's history just before it.
+
+    All are asked with one `intent`, as lists for events are: what kind of event comes next is not known before it has
+    come.
     """
     asked = _asked(log, begin)
-    batch, targets = log.queries(asked, LONGEST_HISTORY), log.rows[asked]
+    intents = np.full(len(asked), candidate.intent_code(intent), np.int8)
+    purchase = candidate.type_codes.get(PURCHASE, -1)
+    return Questions(log.queries(asked, LONGEST_HISTORY, intents, purchase), log.rows[asked])
+
+
+def compare(candidate: Snapshot, parent: Snapshot | None, asked: Questions) -> dict[str, Any]:
+    """Scores on questions that the candidate has not seen the answers of.
+
+    Returns the parts `held_out` and `against_parent` of a report; `against_popular` in place of `against_parent` where
+    there is no parent.
+    """
+    batch, targets = asked
     ours = ranks(candidate, batch, targets)
-    popular = np.broadcast_to(candidate.trending.order[:K], (len(asked), min(K, len(candidate))))
+    most = np.broadcast_to(candidate.trending.order[:K], (len(targets), min(K, len(candidate))))
+    popular = ranks_of(targets, most)
     together, _ = candidate.covisitation.candidates(batch, K)
     held_out: dict[str, Any] = {
-        "queries": len(asked),
+        "queries": len(targets),
         "candidate": scores(ours),
-        "popular": scores(ranks_of(targets, popular)),
+        "popular": scores(popular),
         "covisitation": scores(ranks_of(targets, together)),
     }
-    against: dict[str, Any] = {}
+    against: dict[str, Any] = {"against_popular": _gaps(ours, popular)}
     if parent is not None:
         rows = parent.vocabulary.lookup(candidate.vocabulary.ids)
-        theirs = ranks(parent, replace(batch, rows=rows_of(rows, batch.rows)), rows[targets])
+        theirs = ranks(parent, batch.renumbered(rows), rows[targets])
         held_out["parent"] = scores(theirs)
-        against = {
-            "recall@20": _gap(hits_at(ours, K), hits_at(theirs, K)),
-            "mrr@20": _gap(reciprocal_ranks_at(ours, K), reciprocal_ranks_at(theirs, K)),
-        }
-    return {"held_out": held_out, "against_parent": against, "index": _index(candidate, batch, targets, ours)}
+        against = {"against_parent": _gaps(ours, theirs)}
+    return {"held_out": held_out, **against}
+
+
+def search_widely(candidate: Snapshot, asked: Questions, tolerance: float) -> tuple[Snapshot, dict[str, float]]:
+    """The candidate with an index that costs its lists no more than `tolerance`, looking into more lists if it must.
+
+    Returns also the part `index` of a report: `recall` of the index against exact search, what it `cost`s the lists in
+    Recall@20, and the lists that it `probes`. An index that finds little however wide it looks stays as it was built.
+    """
+    if candidate.vectors.exact:
+        return candidate, {"recall": 1.0, "cost": 0.0, "probes": 0}
+    some = np.arange(min(len(asked.batch), MOST_EXACT_QUERIES))
+    batch, targets = asked.batch.take(some), asked.targets[some]
+    vectors = np.nan_to_num(candidate.item_vectors)
+    users = candidate.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.intents)
+    exact = replace(candidate, vectors=VectorIndex.build(vectors, flat_below=len(vectors) + 1))
+    hits, index = hits_at(ranks(exact, batch, targets), K).sum(), candidate.vectors
+    while True:
+        found = replace(candidate, vectors=index)
+        lost = float(hits - hits_at(ranks(found, batch, targets), K).sum())
+        wider = None if lost <= tolerance * len(targets) else index.wider()
+        if wider is None:
+            recalled = index.recall(np.nan_to_num(users), PER_SOURCE, vectors)
+            return found, {"recall": recalled, "cost": lost / max(len(targets), 1), "probes": index.probes}
+        index = wider
 
 
 def ranks(snapshot: Snapshot, batch: HistoryBatch, targets: np.ndarray) -> Ranks:
@@ -82,21 +123,13 @@ def _asked(log: Log, begin: int) -> npt.NDArray[np.int64]:
     return np.sort(asked[order[nth < MOST_QUERIES_OF_ONE_USER]])
 
 
+def _gaps(ours: Ranks, theirs: Ranks) -> dict[str, dict[str, float]]:
+    return {
+        "recall@20": _gap(hits_at(ours, K), hits_at(theirs, K)),
+        "mrr@20": _gap(reciprocal_ranks_at(ours, K), reciprocal_ranks_at(theirs, K)),
+    }
+
+
 def _gap(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> dict[str, float]:
     mean, error = difference(ours, theirs)
     return {"difference": mean, "standard_error": error if np.isfinite(error) else 1.0}
-
-
-def _index(candidate: Snapshot, batch: HistoryBatch, targets: np.ndarray, ours: Ranks) -> dict[str, float]:
-    """`recall` of the index against exact search, and what it `cost`s the lists in Recall@20."""
-    if candidate.vectors.exact:
-        return {"recall": 1.0, "cost": 0.0}
-    vectors = np.nan_to_num(candidate.item_vectors)
-    some = np.arange(min(len(batch), MOST_EXACT_QUERIES))
-    batch, targets, ours = batch.take(some), targets[some], ours[some]
-    users = candidate.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.now)
-    exact = replace(candidate, vectors=VectorIndex.build(vectors, flat_below=len(vectors) + 1))
-    return {
-        "recall": candidate.vectors.recall(np.nan_to_num(users), PER_SOURCE, vectors),
-        "cost": recall(ranks(exact, batch, targets), K) - recall(ours, K),
-    }

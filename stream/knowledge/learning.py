@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from indexing.candidates import FEATURES
-from models.features import EMPTY, featurise
+from models.features import featurise
 from models.vocabulary import Vocabulary
 from stream.knowledge.catalogue import Catalogue
-from stream.knowledge.judging import compare, not_finite
-from stream.knowledge.learner import FEWEST_QUERIES, Learner, Progress, first_ranker
+from stream.knowledge.forerunner import first_fit
+from stream.knowledge.judging import compare, not_finite, questions, search_widely
+from stream.knowledge.learner import Learner, Progress
 from stream.knowledge.log import Log, held_out_from
-from stream.knowledge.served import content_of
+from stream.knowledge.served import contents_of
 from stream.knowledge.snapshot import Snapshot
 from stream.knowledge.window import Window
 from stream.settings import ModelSettings
 from stream.wire.event_types import EventTypes
-
-FIRST_SHARE = 0.7  # of a window without a parent: what the forerunner learns from, before the rest is learned as new
 
 
 class NothingToLearnError(ValueError):
@@ -33,8 +31,9 @@ class Learned:
 
     `report`: `events`, `new_events`, `items`, `users`; `loss`, `ranker_loss`; `enough` (false where there was too
     little to hold anything out or to teach the ranker); `held_out` with `queries` and Recall@20 and MRR@20 of
-    `candidate`, `parent`, `popular` and `covisitation` on the same queries; `against_parent` with paired `difference`
-    and `standard_error`; `index` with `recall` and `cost`; `not_finite` names of arrays.
+    `candidate`, `parent`, `popular` and `covisitation` on the same queries; `against_parent`, without one
+    `against_popular`, with paired `difference` and `standard_error`; `index` with `recall`, `cost` and
+    `probes`; `not_finite` names of arrays.
     """
 
     snapshot: Snapshot
@@ -51,6 +50,7 @@ def learn(
     model: ModelSettings,
     seed: int,
     new_events: int,
+    intent: str | None = None,
     progress: Progress = lambda _stage, _done: None,
 ) -> Learned:
     """The next version from a window whose newest `new_events` the parent has not seen.
@@ -59,12 +59,13 @@ def learn(
     2. The newest part of the new events is held out: no network sees it.
     3. The ranker learns from what the parent's candidates were worth in the new events.
     4. Encoder and tower are trained on the new events and a replay of old ones, from where the parent's stood.
-    5. Candidate and parent are scored on the held-out events, with memories that have not seen them either.
+    5. Candidate and parent are scored on the held-out events, with memories that have not seen them either, as lists
+       for events are: with `intent` (the event type that lists are for). An index that costs too much looks wider.
     6. The memories are rebuilt with the held-out events too (counting them is not training on them).
 
-    Without a parent (or with one of another shape) a forerunner learned from the oldest FIRST_SHARE of the window takes
-    its place in 3 and 4; nobody is compared with it. Deterministic: the same arguments and number of torch threads give
-    the same snapshot. Raises NothingToLearnError if no event is positive.
+    Without a parent (or with one of another shape) a forerunner takes its place in 3 (there it is blind to the events
+    of some items) and in 4 (`forerunner.first_fit`), and what is popular takes it in 5. Deterministic: the same
+    arguments and number of torch threads give the same snapshot. Raises NothingToLearnError if no event is positive.
     """
     if parent is not None and not fits(parent, model, event_types):
         parent = None
@@ -74,15 +75,15 @@ def learn(
     log = Log.of(window, rows, event_types.weights, new_events, model.most_of_one_user)
     if not log.positive.any():
         raise NothingToLearnError("no event of the window says what a user wanted")
-    described = (catalogue.get(item_id) for item_id in vocabulary.ids)
-    features = featurise((content_of(item) if item else EMPTY for item in described), model.token_buckets)
-    learner = Learner(artifact_id, event_types, model, seed, vocabulary, features, progress)
+    contents = contents_of(catalogue, vocabulary.ids)
+    features, categories = featurise(contents, model.token_buckets), [tuple(item.category) for item in contents]
+    learner = Learner(artifact_id, event_types, model, seed, vocabulary, features, categories, progress)
     end = held_out_from(log, model.held_out, model.held_out_most)
-    before, first_fit = parent, 0.0
-    if parent is None:
-        before, log, end, first_fit = _forerun(learner, log, end)
-    ranker, ranker_loss = learner.rank(log, end, before) if before is not None else (first_ranker(), None)
-    networks = learner.fit(log, end, before, (first_fit, 1.0))
+    if parent is not None:
+        ranker, ranker_loss = learner.rank(log, end, learner.equip(parent, log))
+        networks = learner.fit(log, end, parent, (0.0, 1.0))
+    else:
+        ranker, ranker_loss, networks = first_fit(learner, log, end)
     index = learner.index(networks)
     name = None if parent is None else parent.artifact_id
     progress("judge", 0.0)
@@ -97,26 +98,14 @@ def learn(
         "enough": known is not None and ranker.trained,
     }
     if known is not None:
-        report |= compare(known, parent, log, end)
+        asked = questions(known, log, end, intent)
+        known, report["index"] = search_widely(known, asked, model.index_tolerance)
+        index = known.vectors
+        report |= compare(known, parent, asked)
     progress("build", 0.0)
     snapshot = learner.assemble(log, networks, index, ranker, name)
     progress("build", 1.0)
     return Learned(snapshot, report | {"not_finite": not_finite(snapshot)})
-
-
-def _forerun(learner: Learner, log: Log, end: int) -> tuple[Snapshot | None, Log, int, float]:
-    """A forerunner from the oldest part of the log, the log with the rest as new, the end, the share of the fit done.
-
-    None where the rest would be too little to teach a ranker with.
-    """
-    cut = int(FIRST_SHARE * len(log))
-    rest = np.count_nonzero(log.askable[cut:end])
-    if rest < FEWEST_QUERIES or not log.positive[:cut].any():
-        return None, log, end, 0.0
-    oldest = log.until(cut, 0)
-    networks = learner.fit(oldest, cut, None, (0.0, FIRST_SHARE))
-    snapshot = learner.assemble(oldest, networks, learner.index(networks), first_ranker(), None)
-    return snapshot, replace(log, new=cut), end, FIRST_SHARE
 
 
 def next_vocabulary(window: Window, catalogue: Catalogue, parent: Snapshot | None) -> Vocabulary:
@@ -140,7 +129,6 @@ def fits(parent: Snapshot, model: ModelSettings, event_types: EventTypes) -> boo
         and parent.tower.tokens.shape == (model.token_buckets, model.dimensions)
         and shape["distances"].shape == (model.heads, model.length)
         and len(shape["inner"]) == model.inner
-        and parent.ranker.features == len(FEATURES)
     )
 
 

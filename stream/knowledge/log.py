@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from indexing.histories import HistoryBatch, Interactions
+from indexing.owned import bought_before
 from models.sequences import Histories
 from stream.knowledge.window import Window
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+MOST_QUERIES_OF_ONE_USER = 50  # one busy client does not decide what is good for everybody
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Log:
         no more than any person could.
         """
         users = np.array(window.column("users"))
-        kept = _newest_of_each(users, most_of_one_user)
+        kept = newest_of_each(users, most_of_one_user)
         types = np.array(window.column("types"))[kept]
         return cls(
             users[kept],
@@ -75,6 +78,13 @@ class Log:
             new,
         )
 
+    def without(self, items: Bools) -> Log:
+        """The events of all but some items, (N,) by row."""
+        kept = ~items[self.rows]
+        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "new"}
+        new = int(np.count_nonzero(kept[: self.new]))
+        return Log(**{name: column[kept] for name, column in columns.items()}, new=new)
+
     @property
     def positive(self) -> Bools:
         """Which events say that a user wanted an item."""
@@ -84,6 +94,11 @@ class Log:
     def by_user(self) -> Ints:
         """Log positions ordered by user, oldest first within a user."""
         return np.argsort(self.users, kind="stable").astype(np.int64)
+
+    @cached_property
+    def _by_user(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
+        """Rows and types in the order of `by_user`."""
+        return self.rows[self.by_user], self.types[self.by_user]
 
     @cached_property
     def places(self) -> Ints:
@@ -129,25 +144,37 @@ class Log:
             targets[order],
         )
 
-    def queries(self, positions: Ints, length: int) -> HistoryBatch:
-        """What each user's newest `length` events were just before the events at these log positions."""
+    def queries(self, positions: Ints, length: int, intents: npt.NDArray[np.int8], purchase: int) -> HistoryBatch:
+        """What each user's newest `length` events were just before the events at these log positions.
+
+        `intents` (B,): the event types that are asked for; `purchase`: the code of that type, -1 for none.
+        """
         lengths = np.minimum(self.earlier[positions], length)
         starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
         begins = self.places[positions] - lengths
         at = self.by_user[np.repeat(begins - starts[:-1], lengths) + np.arange(starts[-1])]
         last = self.by_user[self.places[positions] - 1]
-        return HistoryBatch(self.rows[at], self.types[at], self.times[at], starts, self.times[last])
+        ends = self.places[positions]
+        rows, types = self._by_user
+        owned = bought_before(rows, types == purchase, ends - self.earlier[positions], ends)
+        return HistoryBatch(self.rows[at], self.types[at], self.times[at], starts, self.times[last], intents, *owned)
 
 
 def held_out_from(log: Log, share: float, most: int) -> int:
     """Where the held-out end of the new events begins: their newest `share`, with at most `most` queries in it.
 
-    The length of the log (nothing held out) when there is no query in it.
+    Of each user only the newest MOST_QUERIES_OF_ONE_USER count for either: the end reaches back behind a machine that
+    has just clicked a thousand times, so that others judge, too. The length of the log (nothing held out) when there is
+    no query in it.
     """
-    begin = len(log) - int(share * (len(log) - log.new))
+    new = np.arange(log.new, len(log))
+    counted = new[newest_of_each(log.users[log.new :], MOST_QUERIES_OF_ONE_USER)]
+    wanted = int(share * len(counted))
+    begin = min(len(log) - int(share * len(new)), int(counted[-wanted]) if wanted else len(log))
     asked = np.flatnonzero(log.askable[begin:]) + begin
     if len(asked) == 0:
         return len(log)
+    asked = asked[newest_of_each(log.users[asked], MOST_QUERIES_OF_ONE_USER)]
     return int(asked[-most]) if len(asked) > most else begin
 
 
@@ -182,7 +209,7 @@ def _last_positions(sessions: npt.NDArray[np.int32]) -> tuple[Ints, Ints, Ints, 
     return names.astype(np.int64), last, inverse.astype(np.int64), sizes.astype(np.int64)
 
 
-def _newest_of_each(users: npt.NDArray[np.int32], most: int) -> Bools:
+def newest_of_each(users: npt.NDArray[np.int32], most: int) -> Bools:
     """Which events are among their user's newest `most`."""
     counts = np.bincount(users) if len(users) else np.zeros(0, np.int64)
     if counts.max(initial=0) <= most:

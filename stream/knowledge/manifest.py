@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 README = "README.md"
 FILES = (
@@ -99,11 +99,12 @@ class _Name(msgspec.Struct):
     id: str
 
 
-def _read_version_1(content: bytes) -> Manifest:
+def _read_manifest(content: bytes) -> Manifest:
     return msgspec.json.decode(content, type=Manifest)
 
 
-READERS: Mapping[int, Callable[[bytes], Manifest]] = {1: _read_version_1}
+# The manifest is the same in both: version 2 has sources by name, intents and counted memories in the data files.
+READERS: Mapping[int, Callable[[bytes], Manifest]] = {1: _read_manifest, 2: _read_manifest}
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

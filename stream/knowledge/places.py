@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from indexing.histories import Floats, Int64s
-from indexing.union import ANN, COVISITATION, NEW, TRENDING
-from indexing.vectors import nearest_new
+from indexing.union import ANN, NEW, TRENDING
+from indexing.vectors import nearest_of
 from stream.knowledge.popularity import LivePopularity
 from stream.knowledge.served import Bools, ServedItems
 from stream.knowledge.snapshot import PER_SOURCE, Fresh, Ranking, Snapshot
@@ -17,17 +17,20 @@ from stream.knowledge.snapshot import PER_SOURCE, Fresh, Ranking, Snapshot
 
 @dataclass
 class Places:
-    """Rows, best first, their scores and their sources as bits."""
+    """Rows, best first, their scores, their sources as bits and their chances to stand there; `drawn` by lot."""
 
     rows: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     bits: list[int] = field(default_factory=list)
+    chances: list[float] = field(default_factory=list)
+    drawn: int = 0
 
     def extend(self, rows: Sequence[int], scores: Sequence[float], bits: Sequence[int]) -> None:
-        """Adds places at the end."""
+        """Adds places at the end, for certain."""
         self.rows.extend(rows)
         self.scores.extend(scores)
         self.bits.extend(bits)
+        self.chances.extend([1.0] * len(rows))
 
 
 def ranked_places(ranking: Ranking) -> list[Places]:
@@ -38,7 +41,11 @@ def ranked_places(ranking: Ranking) -> list[Places]:
     lengths = (positions >= 0).sum(axis=1).tolist()
     columns = (ranking.candidates.rows, ranking.scores, ranking.candidates.sources)
     rows, scores, bits = (column[positions].tolist() for column in columns)
-    return [Places(rows[at][:size], scores[at][:size], bits[at][:size]) for at, size in enumerate(lengths)]
+    chances, drawn = ranking.chances.tolist(), ranking.drawn.tolist()
+    return [
+        Places(rows[at][:size], scores[at][:size], bits[at][:size], chances[at][:size], drawn[at])
+        for at, size in enumerate(lengths)
+    ]
 
 
 def fill(places: Places, count: int, vector: Floats, *, snapshot: Snapshot, fresh: Fresh, allowed: Bools) -> None:
@@ -76,20 +83,16 @@ def neighbours(snapshot: Snapshot, row: int, fresh: Fresh, count: int, allowed: 
     bits: dict[int, int] = {}
     if row < len(snapshot):
         rows, together = snapshot.covisitation.neighbours(row)
+        visited = snapshot.bit("covisitation")
         for other, score in zip(rows.tolist(), together.tolist(), strict=True):
-            scores[other], bits[other] = 0.5 * score / float(together[0]), COVISITATION
+            scores[other], bits[other] = 0.5 * score / float(together[0]), visited
     vector = np.ascontiguousarray(fresh.vectors[row : row + 1])
     width = max(PER_SOURCE, 2 * count)
     found = [(snapshot.vectors.search(vector, width), ANN)]
     if len(fresh.vectors) > len(snapshot):
-        found.append(
-            (
-                nearest_new(
-                    vector, fresh.vectors, first=len(snapshot), available=fresh.available, keys=fresh.keys, k=width
-                ),
-                ANN | NEW,
-            )
-        )
+        newer = np.arange(len(snapshot), len(fresh.vectors))
+        new = nearest_of(vector, fresh.vectors, newer, available=fresh.available, keys=fresh.keys, k=width)
+        found.append((new, ANN | NEW))
     for (near_rows, cosines), source in found:
         for other, cosine in zip(near_rows[0].tolist(), cosines[0].tolist(), strict=True):
             if other >= 0 and cosine > 0.0:
@@ -97,7 +100,9 @@ def neighbours(snapshot: Snapshot, row: int, fresh: Fresh, count: int, allowed: 
                 bits[other] = bits.get(other, 0) | source
     found_rows = [other for other in scores if other != row and allowed[other]]
     best = sorted(found_rows, key=lambda other: (-scores[other], fresh.keys[other]))[:count]
-    return Places(best, [scores[other] for other in best], [bits[other] for other in best])
+    places = Places()
+    places.extend(best, [scores[other] for other in best], [bits[other] for other in best])
+    return places
 
 
 class Popular:

@@ -87,6 +87,12 @@ class ServedItems:
         return matching
 
 
+def contents_of(catalogue: Catalogue, item_ids: Iterable[str]) -> list[ItemContent]:
+    """What the item tower may know of items."""
+    described = map(catalogue.get, item_ids)
+    return [EMPTY if item is None else content_of(item) for item in described]
+
+
 def content_of(item: Item) -> ItemContent:
     """What the item tower reads of an item."""
     return ItemContent(item.title, item.category_path(), item.brand, item.price)

@@ -13,14 +13,15 @@ from itertools import chain
 import msgspec
 import numpy as np
 
-from indexing.candidates import SOURCES
+from indexing.candidates import source_names
 from indexing.histories import HistoryBatch
 from indexing.vectors import one_thread
 from indexing.warming import compile_kernels
 from models.vocabulary import Vocabulary
-from stream.knowledge.catalogue import Catalogue
+from stream.knowledge.catalogue import Catalogue, asks_for_attributes
 from stream.knowledge.explaining import because
 from stream.knowledge.fresh import FreshVectors
+from stream.knowledge.lots import lot
 from stream.knowledge.places import Places, Popular, fill, neighbours, ranked_places
 from stream.knowledge.popularity import LivePopularity
 from stream.knowledge.served import Bools, ServedItems
@@ -30,8 +31,8 @@ from stream.wire.messages import NO_FILTERS, Filters
 __all__ = ["LivePopularity", "Query", "RankedList", "Serving"]
 
 SLICE = 256  # lists made at once: more make no list cheaper and hold more memory
-DISLIKE = "dislike"
-NAMES_OF_BITS = [[name for bit, name in enumerate(SOURCES) if bits >> bit & 1] for bits in range(1 << len(SOURCES))]
+DISLIKE = ("dislike",)  # the event types that say so before there is an artifact, which knows the settings' own
+LOT_ITEMS = 5  # the newest of a history, which with the time of the event make its draws its own
 
 
 Stage = Callable[[str], AbstractContextManager[None]]
@@ -43,7 +44,10 @@ def untimed(_name: str) -> AbstractContextManager[None]:
 
 
 class Query(msgspec.Struct, frozen=True):
-    """One list to make: a history, oldest first, asked at `now` (epoch milliseconds of the event that asks)."""
+    """One list to make: a history, oldest first, asked at `now` (epoch milliseconds of the event that asks).
+
+    `intent`: the event type that the list is for, None for the first that anything was learned of.
+    """
 
     items: Sequence[str]
     types: Sequence[str]
@@ -53,10 +57,13 @@ class Query(msgspec.Struct, frozen=True):
     filters: Filters = NO_FILTERS
     purchased: Sequence[str] = ()
     explain: bool = False
+    intent: str | None = None
 
 
 class RankedList(msgspec.Struct, frozen=True):
-    """A list, best first, as columns. `because` holds empty lists unless asked for; `fallback` as in the message."""
+    """A list, best first, as columns. `because` holds empty lists unless asked for; `fallback` as in the message;
+    `drawn`: how many places were drawn by lot.
+    """
 
     item_ids: list[str]
     scores: list[float]
@@ -64,6 +71,7 @@ class RankedList(msgspec.Struct, frozen=True):
     because: list[list[str]]
     propensities: list[float]
     fallback: str | None
+    drawn: int = 0
 
 
 class Serving:
@@ -74,17 +82,25 @@ class Serving:
     """
 
     def __init__(
-        self, snapshot: Snapshot | None, catalogue: Catalogue, popularity: LivePopularity, *, new_slots: int = 1
+        self,
+        snapshot: Snapshot | None,
+        catalogue: Catalogue,
+        popularity: LivePopularity,
+        *,
+        new_slots: int = 2,
+        seed: int = 7,
     ) -> None:
         self.snapshot = snapshot
         self.catalogue = catalogue
         self.popularity = popularity
         self.new_slots = new_slots
+        self.seed = seed
         self.items = ServedItems(Vocabulary(()) if snapshot is None else snapshot.vocabulary, catalogue)
         self._vectors = None if snapshot is None else FreshVectors(snapshot)
         self._popular = Popular(snapshot, self.items, popularity)
         self._observed = 0
         self._not_encoded: dict[str, int] = {}
+        self._names_of_bits: dict[int, list[str]] = {}
         for item_id in catalogue.ids():
             if item_id not in self.items.vocabulary:
                 self.item_changed(item_id)
@@ -198,9 +214,8 @@ class Serving:
             candidates = snapshot.candidates(batch, fresh)
         with stage("rank"):
             masks = [self._mask(query) for query in queries]
-            slots = self.new_slots if self.items.newer else 0
-            counts = [query.count for query in queries]
-            ranking = snapshot.best(candidates, masks, counts, fresh=fresh, new_slots=slots)
+            counts, lots = [query.count for query in queries], [self._lot(query) for query in queries]
+            ranking = snapshot.best(candidates, masks, counts, fresh=fresh, new_slots=self.new_slots, lots=lots)
             return self._lists(snapshot, queries, batch, ranked_places(ranking))
 
     def _lists(
@@ -221,32 +236,47 @@ class Serving:
     def _complete(self, snapshot: Snapshot, places: Places, query: Query, history: HistoryBatch) -> None:
         """Fills a list by exact search, with what the user dislikes only when nothing else is left."""
         fresh, liked = self._fresh(), self._mask(query)
-        vector = fresh.encoder.encode(history.rows, history.types, history.times, history.starts, history.now)[0]
+        vector = fresh.encoder.encode(history.rows, history.types, history.times, history.starts, history.intents)[0]
         for allowed in (fresh.available if liked is None else liked, self._allowed(query)):
             if len(places.rows) < query.count:
                 fill(places, query.count, vector, snapshot=snapshot, fresh=fresh, allowed=allowed)
 
+    def _lot(self, query: Query) -> int:
+        """What is drawn by: another number after each event of a user, the same wherever the list is made again."""
+        return lot(self.seed, query.now, len(query.items), *query.items[-LOT_ITEMS:])
+
     def _mask(self, query: Query) -> Bools | None:
         """Which rows a list may hold, without those the user disliked last; None for all that are available."""
-        disliked: list[int] = []
-        if DISLIKE in query.types:
+        excluded = self._excluded(query)
+        unwanted = DISLIKE if self.snapshot is None else self.snapshot.unwanted
+        if any(kind in query.types for kind in unwanted):
             latest = dict(zip(query.items, query.types, strict=True))
-            disliked = [self.items.row(item_id) for item_id, kind in latest.items() if kind == DISLIKE]
-        if query.filters is NO_FILTERS and not disliked:
+            excluded += [item_id for item_id, kind in latest.items() if kind in unwanted]
+        if not excluded and not asks_for_attributes(query.filters):
             return None
-        mask = self._allowed(query)
-        mask[[row for row in disliked if row >= 0]] = False
-        return mask
+        return self.items.allowed(query.filters, excluded)
 
     def _allowed(self, query: Query, *excluded: str) -> Bools:
         """Which rows a list may hold by the query's filters, (N + E,)."""
+        return self.items.allowed(query.filters, [*self._excluded(query), *excluded])
+
+    def _excluded(self, query: Query) -> list[str]:
+        """Items that a list leaves out by name: those the filters name, what was seen, what was bought."""
         filters = query.filters
-        names = [*filters.exclude_items, *excluded]
+        names = list(filters.exclude_items)
         if filters.exclude_seen:
             names += query.items
-        if filters.exclude_seen or filters.exclude_purchased:
+        if filters.exclude_seen or filters.exclude_purchased is True:
             names += query.purchased
-        return self.items.allowed(filters, names)
+        elif filters.exclude_purchased == "auto":
+            names += [item_id for item_id in query.purchased if self._bought_once(item_id)]
+        return names
+
+    def _bought_once(self, item_id: str) -> bool:
+        """Whether the snapshot knows that what was bought is rarely bought again; it knows nothing of newer items."""
+        row = self.items.row(item_id)
+        snapshot = self.snapshot
+        return snapshot is not None and 0 <= row < len(snapshot) and not snapshot.bought_again[row]
 
     def _popular_list(self, query: Query, fallback: str, allowed: Bools | None = None) -> RankedList:
         mask = self._allowed(query) if allowed is None else allowed
@@ -257,6 +287,13 @@ class Serving:
         reasons: list[list[str]] = [[]] * len(places.rows)
         if origins is not None:
             reasons = [self.items.names([row] if row >= 0 else []) for row in origins]
-        names = [NAMES_OF_BITS[bits] for bits in places.bits]
-        certain = [1.0] * len(places.rows)  # nothing is drawn by lot yet
-        return RankedList(self.items.names(places.rows), places.scores, names, reasons, certain, fallback)
+        names = [self._sources(bits) for bits in places.bits]
+        item_ids = self.items.names(places.rows)
+        return RankedList(item_ids, places.scores, names, reasons, places.chances, fallback, places.drawn)
+
+    def _sources(self, bits: int) -> list[str]:
+        names = self._names_of_bits.get(bits)
+        if names is None:
+            memories = () if self.snapshot is None else tuple(self.snapshot.memories)
+            names = self._names_of_bits[bits] = source_names(bits, memories)
+        return names

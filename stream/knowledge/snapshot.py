@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from indexing import kernels
 from indexing.arrays import frozen
-from indexing.candidates import Candidates, Found, ItemFacts, kinds_of, merged, union
-from indexing.covisitation import Covisitation
+from indexing.candidates import (
+    Candidates,
+    Found,
+    ItemFacts,
+    feature_names,
+    kinds_of,
+    merged,
+    source_bit,
+    source_names,
+    union,
+)
+from indexing.habits import Habits
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s
-from indexing.sessions import SessionNeighbours
-from indexing.trending import Trending
-from indexing.union import NEGATIVE, NEW
-from indexing.vectors import VectorIndex, nearest_new
+from indexing.lists import best_of_lists
+from indexing.owned import to_buy_again
+from indexing.source import Source
+from indexing.sources.covisitation import Covisitation
+from indexing.trending import NEVER, Trending
+from indexing.union import NEGATIVE
+from indexing.vectors import VectorIndex, nearest_of
+from indexing.wanted import Wanted, WantedFacts
 from models.encoder import HistoryEncoder
 from models.ranker import Ranker
 from models.tower import ItemTower
 from models.vocabulary import UNKNOWN, Vocabulary
+from stream.knowledge.lots import lot
+from stream.knowledge.repurchase import RARE
 
 PER_SOURCE = 60
 TRENDING = 20
+UNTOUCHED = 20  # of the new and the untouched items
+MOST_UNTOUCHED = 512  # of the artifact's items, passed over for each list: some ten microseconds
 LONGEST_HISTORY = 50  # the newest interactions that a list is made from
 
 Bools = npt.NDArray[np.bool_]
 
 
 class Asked(Protocol):
-    """What a history is read from: items, event types and times, oldest first, and the time asked at (epoch ms)."""
+    """What a history is read from: items, event types and times, oldest first; the time asked at (epoch ms), and the
+    event type that is asked for; the different items ever bought, the latest last.
+    """
 
     @property
     def items(self) -> Sequence[str]: ...  # noqa: D102
@@ -42,6 +61,10 @@ class Asked(Protocol):
     def times(self) -> Sequence[int]: ...  # noqa: D102
     @property
     def now(self) -> int: ...  # noqa: D102
+    @property
+    def intent(self) -> str | None: ...  # noqa: D102
+    @property
+    def purchased(self) -> Sequence[str]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -50,22 +73,28 @@ class Fresh:
 
     `vectors` (N + E, D): the snapshot's and, behind them, those of the newer items; `encoder` over these vectors;
     `available` (N + E,): rows that may be candidates; `keys` (N + E,): the order of rows whose scores are equal, the
-    row itself for the snapshot's own, and for newer ones nothing that depends on when they came.
+    row itself for the snapshot's own, and for newer ones nothing that depends on when they came; `untouched`: the rows
+    among which the nearest are looked for besides, being new or untouched.
     """
 
     vectors: Floats
     encoder: HistoryEncoder
     available: Bools
     keys: Int64s
+    untouched: Int64s
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Lists of B users: `positions` (B, K) in the candidates, best first, -1 behind the last; `scores` (M,)."""
+    """Lists of B users: `positions` (B, K) in the candidates, best first, -1 behind the last; `scores` (M,); `chances`
+    (B, K) of each to stand there, `drawn` (B,) how many were drawn by lot.
+    """
 
     candidates: Candidates
     scores: Floats
     positions: npt.NDArray[np.int64]
+    chances: Floats
+    drawn: npt.NDArray[np.int64]
 
     def rows(self) -> Int32s:
         """Item rows of the lists, (B, K), -1 behind the last."""
@@ -77,7 +106,9 @@ class Ranking:
 @dataclass(frozen=True)
 class Snapshot:
     """All parts of one artifact; immutable. `item_vectors` (N, D) normalised, `counts` (N,) events of each item,
-    `event_types` canonical names whose positions are the codes.
+    `memories` candidate sources by name, in the order of their features, `event_types` canonical names whose positions
+    are the codes, `unwanted` those that say that an item is not wanted, `wanted` what items are wanted for,
+    `repurchase` (N,) how often what was bought is bought again (`stream.knowledge.repurchase`).
     """
 
     artifact_id: str
@@ -89,24 +120,48 @@ class Snapshot:
     encoder: HistoryEncoder
     tower: ItemTower
     vectors: VectorIndex
-    sessions: SessionNeighbours
-    covisitation: Covisitation
+    memories: Mapping[str, Source]
     trending: Trending
+    wanted: Wanted
     ranker: Ranker
     event_types: tuple[str, ...]
+    unwanted: tuple[str, ...]
+    repurchase: Floats
+    habits: Habits
 
     def __len__(self) -> int:
         return len(self.vocabulary)
+
+    @cached_property
+    def covisitation(self) -> Covisitation:
+        """What is visited together; without any neighbours where that is none of the sources."""
+        return cast(Covisitation, self.memories.get("covisitation", Covisitation.empty(len(self))))
+
+    def sources_of(self, bits: int) -> list[str]:
+        """The names of a candidate's sources."""
+        return source_names(bits, list(self.memories))
+
+    def bit(self, source: str) -> int:
+        """The bit of a source in candidates, 0 where it is none."""
+        return source_bit(source, list(self.memories)) if source in self.memories else 0
 
     @cached_property
     def type_codes(self) -> dict[str, int]:
         """The code of each event type."""
         return {name: code for code, name in enumerate(self.event_types)}
 
+    def intent_code(self, name: str | None) -> int:
+        """The code of the event type to ask for: the named one where training had it as a target, else the first that
+        training had. What was never learned of cannot be asked for.
+        """
+        asked_for = self.encoder.asked_for
+        code = self.type_codes.get(name or "", 0)
+        return code if asked_for[code] or not asked_for.any() else int(asked_for.argmax())
+
     @cached_property
     def kinds(self) -> npt.NDArray[np.uint8]:
         """What each event type means to the features."""
-        return kinds_of(self.event_types)
+        return kinds_of(self.event_types, self.unwanted)
 
     @cached_property
     def popularity(self) -> Floats:
@@ -114,9 +169,9 @@ class Snapshot:
         return self.trending.popularity()
 
     @cached_property
-    def _facts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _facts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, WantedFacts]:
         first_seen = frozen(self.trending.first_seen, np.int64)
-        return frozen(self.popularity, np.float32), frozen(self.counts, np.float32), first_seen
+        return frozen(self.popularity, np.float32), frozen(self.counts, np.float32), first_seen, self.wanted.facts
 
     @cached_property
     def trending_top(self) -> Int32s:
@@ -126,7 +181,27 @@ class Snapshot:
     @cached_property
     def plain(self) -> Fresh:
         """Nothing newer than this snapshot, everything available."""
-        return Fresh(self.item_vectors, self.encoder, np.ones(len(self), np.bool_), np.arange(len(self)))
+        everything = np.ones(len(self), np.bool_)
+        return Fresh(self.item_vectors, self.encoder, everything, np.arange(len(self)), self.untouched)
+
+    @cached_property
+    def cold(self) -> Bools:
+        """Which items nobody has touched yet, (N,): neither learned of nor remembered."""
+        return np.asarray((self.counts == 0) & (self.trending.first_seen == NEVER))
+
+    @cached_property
+    def bought_again(self) -> Bools:
+        """Items of categories in which repeated purchases are not rare, (N,)."""
+        return np.asarray(self.repurchase >= RARE)
+
+    @cached_property
+    def untouched(self) -> Int64s:
+        """Rows of cold items, as many as can be passed over for each list: another sample in each artifact."""
+        rows = np.flatnonzero(self.cold)
+        if len(rows) <= MOST_UNTOUCHED:
+            return rows
+        rng = np.random.default_rng([self.seed, lot(self.artifact_id)])
+        return np.sort(rng.choice(rows, MOST_UNTOUCHED, replace=False))
 
     def histories(self, queries: Sequence[Asked]) -> HistoryBatch:
         """The newest interactions of each query as flat arrays. Event types without a code count as the first one."""
@@ -139,32 +214,36 @@ class Snapshot:
             np.array([time for query in queries for time in query.times[-LONGEST_HISTORY:]], np.int64),
             starts,
             np.array([query.now for query in queries], np.int64),
+            np.array([self.intent_code(query.intent) for query in queries], np.int8),
+            np.array([rows(item, UNKNOWN) for query in queries for item in query.purchased], np.int32),
+            np.cumsum([0, *(len(query.purchased) for query in queries)], dtype=np.int64),
         )
 
     def candidates(self, batch: HistoryBatch, fresh: Fresh | None = None) -> Candidates:
         """The union of all sources for each user, with the ranker's features."""
         fresh = fresh or self.plain
-        users = fresh.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.now)
+        users = fresh.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.intents)
         asking = self._without_rejected(batch)
         ann = Found(*self.vectors.search(users, PER_SOURCE))
         new = Found.nothing(len(batch))
-        if len(fresh.vectors) > len(self):
-            new = Found(
-                *nearest_new(
-                    users, fresh.vectors, first=len(self), available=fresh.available, keys=fresh.keys, k=TRENDING
-                )
+        if len(fresh.untouched):
+            rows, scores = nearest_of(
+                users, fresh.vectors, fresh.untouched, available=fresh.available, keys=fresh.keys, k=UNTOUCHED
             )
-            ann = merged(ann, new, PER_SOURCE, fresh.keys)
+            new = Found(rows, scores)
+            if len(fresh.vectors) > len(self):  # the index has the others
+                newer = Found(np.where(rows < len(self), np.int32(UNKNOWN), rows), scores)
+                ann = merged(ann, newer, PER_SOURCE, fresh.keys)
         return union(
             batch,
             self.kinds,
             users,
-            sessions=Found(*self.sessions.candidates(asking, PER_SOURCE)),
-            covisitation=Found(*self.covisitation.candidates(asking, PER_SOURCE)),
+            memories=[Found(*memory.candidates(asking, PER_SOURCE)) for memory in self.memories.values()],
             ann=ann,
             new=new,
+            again=to_buy_again(batch, self.bought_again),
             trending=self.trending_top,
-            facts=ItemFacts(fresh.vectors, *self._facts),
+            facts=ItemFacts(fresh.vectors, *self._facts, self.covisitation, self.habits.facts),
             available=fresh.available,
         )
 
@@ -189,12 +268,13 @@ class Snapshot:
         *,
         fresh: Fresh,
         new_slots: int,
+        lots: Sequence[int] | None = None,
     ) -> Ranking:
         """Candidates, scored by the ranker, and the best of each list.
 
         `allowed`: for each user the rows that the list may hold, None for all available ones; `counts`: how many to
-        list; `new_slots`: places of a list of ten or more kept for items newer than the snapshot and near the user's
-        taste.
+        list; `new_slots`: places of a list of ten or more kept for new and untouched items, drawn by the users'
+        `lots`.
         """
         users = len(candidates.starts) - 1
         scores = self.ranker.score(candidates.features)
@@ -205,22 +285,34 @@ class Snapshot:
         lengths = np.empty(users, np.int64)
         lengths[:] = counts
         positions = np.full((users, int(lengths.max(initial=0))), UNKNOWN, np.int64)
-        kernels.best_of_lists(
+        chances = np.zeros(positions.shape, np.float32)
+        drawn = np.zeros(users, np.int64)
+        best_of_lists(
             fresh.keys[candidates.rows],
             scores,
             candidates.starts,
             lengths,
-            (candidates.sources & NEW) > 0,
+            self._explorable(candidates),
             new_slots,
-            positions,
+            np.zeros(users, np.uint64) if lots is None else np.array(lots, np.uint64),
+            candidates.sources,
+            (positions, chances, drawn),
         )
-        return Ranking(candidates, scores, positions)
+        return Ranking(candidates, scores, positions, chances, drawn)
+
+    def _explorable(self, candidates: Candidates) -> Bools:
+        """Candidates that are new or untouched, by anybody and by the user, (M,)."""
+        rows, met = candidates.rows, candidates.features[:, self._times_in_history]
+        cold = np.append(self.cold, True)[np.minimum(rows, len(self))]
+        return np.asarray(cold & (met == 0))
+
+    @cached_property
+    def _times_in_history(self) -> int:
+        return feature_names(list(self.memories)).index("times_in_history")
 
     def _without_rejected(self, batch: HistoryBatch) -> HistoryBatch:
         """The batch with removed and disliked items as unknown: nothing should follow from them."""
         rejected = (self.kinds == NEGATIVE)[batch.types]
         if not rejected.any():
             return batch
-        return HistoryBatch(
-            np.where(rejected, np.int32(UNKNOWN), batch.rows), batch.types, batch.times, batch.starts, batch.now
-        )
+        return replace(batch, rows=np.where(rejected, np.int32(UNKNOWN), batch.rows))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from functools import lru_cache
@@ -13,12 +12,10 @@ import msgspec
 
 from stream.shop.rows import Fields, RowProblem
 from stream.wire.messages import Item, Scalar
-from stream.wire.times import to_milliseconds
+from stream.wire.times import read_time
 
 NO_USER, NO_ITEM, BAD_TIME, BAD_NUMBER, NO_TYPE = "no_user", "no_item", "bad_time", "bad_number", "no_type"
 NOTHING = frozenset({"", "NA", "NaN", "nan", "None", "null", "NULL"})
-# Epochs are told apart by size: seconds end in the year 5138, milliseconds begin in 1973, and so on.
-EPOCH_UNITS = ((1e11, 1000.0), (1e14, 1.0), (1e17, 1e-3), (math.inf, 1e-6))
 
 
 class Interaction(msgspec.Struct, frozen=True):
@@ -106,12 +103,7 @@ def moment(value: Any) -> int:  # noqa: ANN401  (a field of any file)
 
 @lru_cache(1 << 14)  # lines of one invoice, clicks of one second
 def _moment(text: str) -> int:
-    try:
-        epoch = float(text)
-    except ValueError:
-        found = to_milliseconds(_iso(text))
-    else:
-        found = round(epoch * _unit(epoch)) if math.isfinite(epoch) else None
+    found = read_time(text)
     if found is None:
         raise FieldError(BAD_TIME, f"time {text[:40]!r} is no time")
     return found
@@ -145,15 +137,3 @@ def map_columns(columns: Mapping[str, str], event_type: str) -> Parse:
         ]
 
     return parsing(read)
-
-
-def _unit(epoch: float) -> float:
-    return next(factor for limit, factor in EPOCH_UNITS if abs(epoch) < limit)
-
-
-def _iso(text: str) -> str:
-    american = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4})(?: (\d{1,2}):(\d\d)(?::(\d\d))?)?", text)
-    if american is None:
-        return text
-    month, day, year, hour, minute, second = (part or "0" for part in american.groups())
-    return f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{minute:0>2}:{second:0>2}"

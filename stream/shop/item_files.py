@@ -9,6 +9,7 @@ from stream.shop.interactions import NO_ITEM, FieldError, identity, moment, numb
 from stream.shop.rows import Fields, RowFile, RowProblem
 from stream.wire.messages import Item
 
+NOT_AVAILABLE = {"false", "0", "no"}
 MOVIELENS_COLUMNS = ("movieId", "title", "genres")
 
 
@@ -16,7 +17,8 @@ def read_items(path: Path) -> Iterator[tuple[int, Item | RowProblem]]:
     """The items of a file with their line numbers. Raises ValueError for a file that is none of the known.
 
     Known are MovieLens films, DIGINETICA products, Retailrocket properties, and any file with a column `item_id` and
-    some of `title`, `description`, `category`, `brand`, `price`, `currency`.
+    some of `title`, `description`, `category` (a text or, in JSON Lines and Parquet, a path), `brand`, `price`,
+    `currency`, `available`, `tags` and `published_at`.
     """
     file = RowFile(path)
     names = set(file.first)
@@ -66,14 +68,18 @@ def _diginetica(row: Fields) -> Item:
 
 
 def _plain(row: Fields) -> Item:
+    category, tags, published = row.get("category"), row.get("tags"), row.get("published_at")
     return Item(
-        identity(row["item_id"], NO_ITEM),
+        identity(row.get("item_id"), NO_ITEM),
         title=words(row.get("title")),
         description=words(row.get("description")),
-        category=words(row.get("category")),
+        category=[str(part) for part in category] or None if isinstance(category, list) else words(category),
         brand=words(row.get("brand")),
         price=number(row.get("price"), "price"),
         currency=words(row.get("currency")),
+        available=str(row.get("available")).strip().lower() not in NOT_AVAILABLE,
+        tags=[str(tag) for tag in tags] if isinstance(tags, list) and tags else None,
+        published_at=None if words(published) is None else moment(published),
     )
 
 

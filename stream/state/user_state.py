@@ -78,6 +78,18 @@ def event_id_hash(event_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(event_id.encode(), digest_size=8).digest(), "big")
 
 
+def copied(state: UserState) -> UserState:
+    """The state as it is, for whoever asks from it after it has gone on."""
+    return msgspec.structs.replace(
+        state,
+        items=state.items[:],
+        types=state.types[:],
+        times=state.times[:],
+        purchased=state.purchased[:],
+        recent_event_ids=state.recent_event_ids[:],
+    )
+
+
 def advance(state: UserState, events: Iterable[Stamped]) -> list[Outcome]:
     """Folds a user's events, in log order, into `state`, in place; says for each what it did.
 

@@ -120,6 +120,7 @@ class Refresher:
             model=settings.model,
             seed=settings.trainer.seed,
             new_events=memory.new_events,
+            intent=settings.intent(),
             progress=self._tools.progress,
         )
         self._tools.metrics.refresh_events.set(memory.new_events)

@@ -19,8 +19,10 @@ TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
 TOO_LARGE = "too_large"
 TOMBSTONE = "tombstone"
 OUT_OF_RANGE = "out_of_range"
+UNKNOWN_INTENT = "unknown_intent"
 ERROR_CODES = (
     NOT_JSON, MISSING_FIELD, WRONG_TYPE, UNKNOWN_EVENT_TYPE, TIMESTAMP_OUT_OF_RANGE, TOO_LARGE, TOMBSTONE, OUT_OF_RANGE,
+    UNKNOWN_INTENT,
 )  # fmt: skip
 
 MAX_COUNT = 200
@@ -90,7 +92,7 @@ class Decoder:
         if request.history is not None and len(request.history) > MAX_REQUEST_HISTORY:
             return Rejection(TOO_LARGE, f"history holds more than {MAX_REQUEST_HISTORY} events")
         ids = {"request_id": request.request_id, "user_id": request.user_id, "item_id": request.item_id}
-        return self._check_ids(ids) or request
+        return self._check_ids(ids) or self._with_intent(request)
 
     def complete(self, raw: RawEvent, record_timestamp: int) -> Event | Rejection:
         """Checks what JSON's types can't say, resolves aliases and fills in the timestamp."""
@@ -116,6 +118,15 @@ class Decoder:
             price=raw.price,
             recommendation_id=raw.recommendation_id,
         )
+
+    def _with_intent(self, request: Request) -> Request | Rejection:
+        if request.intent is None:
+            return request
+        intent = self.types.wanted(request.intent)
+        if intent is None:
+            known = ", ".join(filter(self.types.is_positive, self.types.names))
+            return Rejection(UNKNOWN_INTENT, f"intent {request.intent[:80]!r} is none of {known}, nor an alias of one")
+        return msgspec.structs.replace(request, intent=intent)
 
     def _decode(self, decoder: msgspec.json.Decoder[Message], value: bytes | None) -> Message | Rejection:
         if value is None:

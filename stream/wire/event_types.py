@@ -8,7 +8,9 @@ import msgspec
 
 
 class EventType(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One kind of event. A positive weight makes it a target to learn and to score, otherwise it is context only."""
+    """One kind of event. A positive weight makes it a target to learn and to score, otherwise it is context only; a
+    negative one says that the user does not want the item.
+    """
 
     name: str
     weight: float = 0.0
@@ -43,9 +45,19 @@ class EventTypes:
         if len(self._codes) != len(table):
             raise ValueError("an event type stands twice in the table")
 
+    @property
+    def unwanted(self) -> tuple[str, ...]:
+        """The types of negative weight: the user does not want the item."""
+        return tuple(name for name, weight in zip(self.names, self.weights, strict=True) if weight < 0)
+
     def canonical(self, name: str) -> str | None:
         """The canonical name for a name or an alias, None when unknown."""
         return self._canonical.get(name)
+
+    def wanted(self, name: str) -> str | None:
+        """The canonical name of a type that lists can be asked for: one of positive weight; None for any other name."""
+        canonical = self.canonical(name)
+        return canonical if canonical is not None and self.is_positive(canonical) else None
 
     def code(self, name: str) -> int:
         """The position of a canonical name in the table, -1 for a name that was once in it."""

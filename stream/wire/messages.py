@@ -76,14 +76,18 @@ class PriceRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a list may hold. `category` matches any element of an item's category path."""
+    """What a list may hold. `category` matches any element of an item's category path.
+
+    `exclude_purchased`: whether to leave out what the user has bought; "auto": only what is rarely bought twice; None:
+    as the settings say.
+    """
 
     category: str | list[str] | None = None
     brand: str | list[str] | None = None
     price: PriceRange | None = None
     tags: list[str] | None = None
     exclude_items: list[str] = []
-    exclude_purchased: bool = False
+    exclude_purchased: bool | Literal["auto"] | None = None
     exclude_seen: bool = False
 
 
@@ -91,7 +95,10 @@ NO_FILTERS = Filters()
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A question on the `requests` topic, answered on `recommendations` under the request's own key."""
+    """A question on the `requests` topic, answered on `recommendations` under the request's own key.
+
+    `intent` is the event type that the list is for; None: as the settings say.
+    """
 
     request_id: str
     kind: RequestKind = "user"
@@ -102,6 +109,7 @@ class Request(msgspec.Struct, frozen=True):
     count: int = 20
     filters: Filters = NO_FILTERS
     explain: bool = False
+    intent: str | None = None
 
 
 class Reason(msgspec.Struct, frozen=True):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 BASIC_DATE = len("20261123")
+# Epochs in files are told apart by size: seconds end in the year 5138, milliseconds begin in 1973, and so on.
+EPOCH_UNITS = ((1e11, 1000.0), (1e14, 1.0), (1e17, 1e-3), (math.inf, 1e-6))
 
 
 def to_milliseconds(timestamp: str | float) -> int | None:
@@ -30,7 +33,30 @@ def to_milliseconds(timestamp: str | float) -> int | None:
     return int(timestamp) if math.isfinite(timestamp) else None
 
 
+def read_time(text: str) -> int | None:
+    """Epoch milliseconds of a time as files have it: an epoch in s, ms, us or ns, ISO 8601, or `12/31/2010 8:26` (US).
+
+    >>> read_time("1396437466.94"), read_time("4/2/2014 11:17"), read_time("soon")
+    (1396437466940, 1396437420000, None)
+    """
+    try:
+        epoch = float(text)
+    except ValueError:
+        return to_milliseconds(_iso(text))
+    if not math.isfinite(epoch):
+        return None
+    return round(epoch * next(factor for limit, factor in EPOCH_UNITS if abs(epoch) < limit))
+
+
 def to_iso(milliseconds: int) -> str:
     """`2026-11-23T16:04:00.000Z` for epoch milliseconds between the years 1 and 9999."""
     moment = EPOCH + timedelta(milliseconds=milliseconds)
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _iso(text: str) -> str:
+    american = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4})(?: (\d{1,2}):(\d\d)(?::(\d\d))?)?", text)
+    if american is None:
+        return text
+    month, day, year, hour, minute, second = (part or "0" for part in american.groups())
+    return f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{minute:0>2}:{second:0>2}"

@@ -11,13 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from stream.knowledge.serving import Query, RankedList
-from stream.settings import Settings
+from stream.knowledge.serving import RankedList
 from stream.state.user_state import UserState
 from stream.wire.messages import (
-    NO_FILTERS,
     EventPosition,
-    Filters,
     Problem,
     Provenance,
     Reason,
@@ -41,6 +38,7 @@ class Made(NamedTuple):
     item_ids: list[str]
     artifact: str | None
     fallback: str | None
+    drawn: int = 0  # places filled by lot
 
 
 class Version(NamedTuple):
@@ -129,29 +127,8 @@ class Answers:
         message = Recommendation(
             identity, kind, user_id, request_id, items, provenance, moment, self._generated_at, fallback
         )
-        return Made(identity, _JSON.encode(message), ranked.item_ids, provenance.artifact, fallback)
+        return Made(identity, _JSON.encode(message), ranked.item_ids, provenance.artifact, fallback, ranked.drawn)
 
     def _provenance(self, seen: EventPosition | None) -> Provenance:
         version = self._version
         return Provenance(version.artifact, version.parent, seen, version.settings, version.seed)
-
-
-def event_filters(settings: Settings) -> Filters:
-    """The filters of lists for events."""
-    return Filters(exclude_purchased=True) if settings.recommend.exclude_purchased else NO_FILTERS
-
-
-def state_query(state: UserState, *, count: int, filters: Filters, explain: bool, now: int | None = None) -> Query:
-    """What a list for a user is asked with. `now` defaults to the time of the newest applied event."""
-    if now is None:
-        now = state.times[-1] if state.times else 0
-    return Query(
-        items=state.items,
-        types=state.types,
-        times=state.times,
-        now=now,
-        count=count,
-        filters=filters,
-        purchased=state.purchased,
-        explain=explain,
-    )

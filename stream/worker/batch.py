@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
-from stream.state.user_state import Outcome, Stamped, UserState, advance, decode_state
+from stream.state.user_state import Outcome, Stamped, UserState, advance, copied, decode_state
 from stream.wire.decoding import Decoder, Rejection
 from stream.wire.messages import Event
 
 UNKNOWN_TYPE = "unknown"  # the `event_type` label of events that could not be read
 
 RowOf = Callable[[int, bytes], bytes | None]
+Wanted = Callable[[Event], bool]
 
 
 class Chunk(NamedTuple):
@@ -40,16 +41,34 @@ class Seen(NamedTuple):
     event: Event
 
 
+class Served(NamedTuple):
+    """The list that a user was served last, and the artifact that made it."""
+
+    artifact: str | None
+    items: list[str]
+
+
+class Asked(NamedTuple):
+    """An event to score, and its user's state just before it; None for the state that the micro-batch began with."""
+
+    event: Event
+    state: UserState | None
+
+
 @dataclass
 class Touched:
-    """A user whom a micro-batch's events are about, on the partition they stand on."""
+    """A user whom a micro-batch's events are about, on the partition they stand on.
+
+    `asked` are those of the events that are to be scored.
+    """
 
     partition: int
     user_id: str
     state: UserState
-    before: list[str]  # the list served last, before these events
+    before: Served  # these events
     events: list[Seen]
-    outcomes: list[Outcome]
+    outcomes: list[Outcome] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:
@@ -100,16 +119,33 @@ def decode(chunks: Iterable[Chunk], decoder: Decoder) -> Decoded:
     return decoded
 
 
-def fold(decoded: Decoded, row_of: RowOf) -> list[Touched]:
-    """Each user's state after the events; what stands at or below the stamp changes nothing."""
+def fold(decoded: Decoded, row_of: RowOf, wanted: Wanted) -> list[Touched]:
+    """Each user's state after the events; what stands at or below the stamp changes nothing.
+
+    `wanted` says which events are to be scored, if they are applied.
+    """
     touched = []
     for (partition, user_id), events in decoded.events.items():
         row = row_of(partition, user_id.encode())
         state = UserState() if row is None else decode_state(row)
-        before = state.last_items
-        outcomes = advance(state, [Stamped(seen.record.offset, seen.event) for seen in events])
-        touched.append(Touched(partition, user_id, state, before, events, outcomes))
+        user = Touched(partition, user_id, state, Served(state.last_artifact, state.last_items), events)
+        _apply(user, wanted)
+        touched.append(user)
     return touched
+
+
+def _apply(user: Touched, wanted: Wanted) -> None:
+    """Event by event, keeping the states that events of a burst are to be scored from."""
+    changed = False
+    for seen in user.events:
+        scored = wanted(seen.event)
+        before = copied(user.state) if scored and changed else None
+        (outcome,) = advance(user.state, (Stamped(seen.record.offset, seen.event),))
+        user.outcomes.append(outcome)
+        if outcome is Outcome.APPLIED:
+            changed = True
+            if scored:
+                user.asked.append(Asked(seen.event, before))
 
 
 def outcome_counts(touched: Iterable[Touched], dead: int) -> Counter[tuple[str, str]]:

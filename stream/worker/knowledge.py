@@ -24,7 +24,7 @@ class Knowledge:
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self.catalogue = Catalogue()
         self.popularity = LivePopularity()
-        self._new_slots = settings.recommend.new_slots
+        self._recommend = settings.recommend
         self._types = settings.event_types()
         self._clock = clock
         self._observed: list[str] = []
@@ -68,4 +68,5 @@ class Knowledge:
         return serving
 
     def _make(self, snapshot: Snapshot | None) -> Serving:
-        return Serving(snapshot, self.catalogue, self.popularity, new_slots=self._new_slots)
+        slots, seed = self._recommend.new_slots, self._recommend.seed
+        return Serving(snapshot, self.catalogue, self.popularity, new_slots=slots, seed=seed)

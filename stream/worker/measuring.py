@@ -4,33 +4,57 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from stream.knowledge.serving import Serving
 from stream.logs import Log
 from stream.metrics import WorkerMetrics
-from stream.settings import KafkaSettings
-from stream.wire.event_types import EventTypes
+from stream.queries import is_scored
+from stream.settings import Settings
+from stream.wire.messages import Event
 from stream.wire.partitioner import PARTITIONERS
 from stream.worker.answers import Made
-from stream.worker.batch import DeadLetter, Touched, outcome_counts
+from stream.worker.batch import DeadLetter, Served, Touched, outcome_counts
 from stream.worker.requests import Replied
 from stream.worker.scoring import DEPTHS, Score, score
 
+KEPT = 5  # artifacts that are scored under their own names: those of some minutes
+NO_ARTIFACT, OLDER = "none", "older"
 NO_FALLBACK = "none"  # the `fallback` label of a list that is fully personal
 
 log = Log("alluvium.worker")
 
 
+class NewestArtifacts:
+    """Under which name an artifact's lists are scored: its own as long as it is one of few, so that series stay few."""
+
+    def __init__(self, metrics: WorkerMetrics) -> None:
+        self._metrics = metrics
+        self._kept: list[str] = []
+
+    def names(self, artifacts: Collection[str | None], serving: str | None) -> dict[str | None, str]:
+        """The `artifact` label of each: NO_ARTIFACT, an id (of the one that serves or of the newest ones), or OLDER."""
+        known = {*self._kept, *(artifact for artifact in artifacts if artifact is not None)}
+        newest = sorted(known, key=lambda artifact: (artifact == serving, artifact))[-KEPT:]
+        for dropped in {*self._kept}.difference(newest):
+            self._metrics.forget(dropped)
+        self._kept = newest
+        return {
+            artifact: NO_ARTIFACT if artifact is None else artifact if artifact in newest else OLDER
+            for artifact in artifacts
+        }
+
+
 class Measuring:
     """Counts what micro-batches did."""
 
-    def __init__(self, metrics: WorkerMetrics, kafka: KafkaSettings, types: EventTypes) -> None:
+    def __init__(self, metrics: WorkerMetrics, settings: Settings) -> None:
         self._metrics = metrics
-        self._types = types
-        self._partitioner = PARTITIONERS[kafka.partitioner]
-        self._kafka = kafka
+        self._types, self._share = settings.event_types(), settings.worker.scored_users
+        self._partitioner = PARTITIONERS[settings.kafka.partitioner]
+        self._kafka = settings.kafka
+        self._newest = NewestArtifacts(metrics)
         self._warned = False
         self._recommended: set[str] = set()
         self._artifact: str | None = None
@@ -46,11 +70,16 @@ class Measuring:
         """Takes note of a stage's time."""
         self._metrics.stage.labels(name).observe(seconds)
 
-    def score(self, touched: Sequence[Touched], serving: Serving) -> Score:
-        """Holds the events against the lists served before them, ours and the popular one."""
-        if not any(user.before for user in touched):
+    def wanted(self, event: Event) -> bool:
+        """Whether an event is scored: it says that its user wanted the item, and the user is of the share looked at."""
+        return self._types.is_positive(event.event_type) and is_scored(event.user_id, self._share)
+
+    def score(self, touched: Sequence[Touched], between: Sequence[Served], serving: Serving) -> Score:
+        """Holds the events against the lists before them, ours and the popular one."""
+        if not between and not any(user.before.items for user in touched):
             return Score()
-        return score(touched, serving.popular(DEPTHS[-1]), self._types)
+        with self.stage("score"):
+            return score(touched, between, serving.popular(DEPTHS[-1]))
 
     def batch(
         self,
@@ -73,11 +102,14 @@ class Measuring:
         kinds.update((reply.kind, reply.made.fallback or NO_FALLBACK) for reply in replied.replies)
         for (kind, fallback), count in kinds.items():
             metrics.recommendations.labels(kind, fallback).inc(count)
+        every = [*lists, *(reply.made for reply in replied.replies)]
+        metrics.recommended_items.inc(sum(len(made.item_ids) for made in every))
+        metrics.exploration_slots.inc(sum(made.drawn for made in every))
         now = time.time_ns() // 1_000_000
         for user in touched:
             metrics.event_to_recommendation.observe(max(0, now - user.oldest_record_time) / 1000)
         self._misplaced(touched)
-        self._scored(scored)
+        self._scored(scored, None if serving.snapshot is None else serving.snapshot.artifact_id)
         self._coverage(lists, serving)
 
     def _misplaced(self, touched: Sequence[Touched]) -> None:
@@ -102,15 +134,21 @@ class Measuring:
                 partition=example.partition,
             )
 
-    def _scored(self, scored: Score) -> None:
+    def _scored(self, scored: Score, serving: str | None) -> None:
         metrics = self._metrics
-        for event_type, count in scored.events.items():
+        names = self._newest.names(scored.reciprocal_ranks, serving)
+        for (artifact, event_type), count in scored.events.items():
             metrics.prequential_events.labels(event_type).inc(count)
-        for (depth, event_type), count in scored.hits.items():
+            metrics.artifact_events.labels(names[artifact], event_type).inc(count)
+            metrics.artifact_reciprocal_rank.add(count, 0.0, names[artifact])
+        for (depth, (artifact, event_type)), count in scored.hits.items():
             metrics.prequential_hits.labels(str(depth), event_type).inc(count)
+            metrics.artifact_hits.labels(names[artifact], str(depth), event_type).inc(count)
         for (depth, event_type), count in scored.popular_hits.items():
             metrics.prequential_popular_hits.labels(str(depth), event_type).inc(count)
-        metrics.prequential_reciprocal_rank.add(scored.events.total(), scored.reciprocal_rank_sum)
+        for artifact, total in scored.reciprocal_ranks.items():
+            metrics.artifact_reciprocal_rank.add(0, total, names[artifact])
+        metrics.prequential_reciprocal_rank.add(scored.events.total(), sum(scored.reciprocal_ranks.values()))
 
     def _coverage(self, lists: Sequence[Made], serving: Serving) -> None:
         snapshot = serving.snapshot

@@ -13,12 +13,13 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from stream.knowledge.serving import Query, Serving
+from stream.queries import state_query
 from stream.state.user_state import UserState, decode_state
 from stream.wire.decoding import TOO_LARGE, Decoder, Rejection
 from stream.wire.event_types import PURCHASE
-from stream.wire.messages import EventPosition, Problem, Request, RequestKind
+from stream.wire.messages import NO_FILTERS, EventPosition, Filters, Problem, Request, RequestKind
 from stream.wire.partitioner import Partitioner
-from stream.worker.answers import UNKNOWN_USER, Answers, Made, state_query
+from stream.worker.answers import UNKNOWN_USER, Answers, Made
 from stream.worker.batch import Chunk, DeadLetter, RowOf, record_time
 
 REPLY_KEY, REPLY_PARTITION = "alluvium-reply-key", "alluvium-reply-partition"
@@ -62,8 +63,19 @@ class _Named(msgspec.Struct):
 class Requests:
     """Answers requests; made once per worker."""
 
-    def __init__(self, decoder: Decoder, partitioner: Partitioner | None, partitions: int, events_topic: str) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        partitioner: Partitioner | None,
+        partitions: int,
+        events_topic: str,
+        *,
+        filters: Filters = NO_FILTERS,
+        intent: str | None = None,
+    ) -> None:
+        """`filters` and `intent` are what lists are made with where a request does not say otherwise."""
         self._decoder = decoder
+        self._filters, self._intent = filters, intent
         self._partitioner = partitioner
         self._partitions = partitions
         self._events_topic = events_topic
@@ -97,7 +109,15 @@ class Requests:
     def _decode(self, record: ConsumerRecord) -> Request | Rejection:
         if len(record.key or b"") > self._longest_key:
             return Rejection(TOO_LARGE, f"the key has {len(record.key)} bytes, more than {self._longest_key}")
-        return self._decoder.request(record.value)
+        request = self._decoder.request(record.value)
+        return request if isinstance(request, Rejection) else self._with_usual(request)
+
+    def _with_usual(self, request: Request) -> Request:
+        """The request with what it does not say taken from the settings."""
+        filters = request.filters
+        if filters.exclude_purchased is None:
+            filters = msgspec.structs.replace(filters, exclude_purchased=self._filters.exclude_purchased)
+        return msgspec.structs.replace(request, filters=filters, intent=request.intent or self._intent)
 
     def _forward(self, record: ConsumerRecord, request: Request, row_of: RowOf) -> Forward | None:
         """Where to send a request whose user is not known on its partition: a client with a partitioner of its own,
@@ -135,7 +155,14 @@ class Requests:
         state = self._state(record, request, row_of)
         now = _now(record, state)
         known = state if state is not None else UserState()
-        query = state_query(known, count=request.count, filters=request.filters, explain=request.explain, now=now)
+        query = state_query(
+            known,
+            count=request.count,
+            filters=request.filters,
+            explain=request.explain,
+            intent=request.intent,
+            now=now,
+        )
         ranked = serving.recommend([query])[0]
         return answers.for_request(
             request.kind, request.request_id, record.value, ranked,
@@ -172,6 +199,7 @@ class Requests:
             filters=request.filters,
             purchased=[event.item_id for event in history if event.event_type == PURCHASE],
             explain=request.explain,
+            intent=request.intent,
         )
         ranked = serving.recommend([query])[0]
         return answers.for_request(

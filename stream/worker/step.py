@@ -11,18 +11,19 @@ from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from stream.knowledge.serving import Query, RankedList, Serving, Stage
+from stream.knowledge.serving import Query, RankedList, Serving, Stage, untimed
 from stream.metrics import WorkerMetrics
+from stream.queries import EventQueries
 from stream.settings import Settings
 from stream.state.table import StateTable
 from stream.state.user_state import encode_state
 from stream.wire.decoding import Decoder
-from stream.wire.messages import NO_FILTERS, EventPosition
+from stream.wire.messages import EventPosition
 from stream.wire.partitioner import PARTITIONERS
 from stream.wire.times import to_iso
 from stream.wire.topics import DEAD_LETTERS, EVENTS, RECOMMENDATIONS, REQUESTS, changelog_name
-from stream.worker.answers import Answers, Made, Version, event_filters, state_query
-from stream.worker.batch import Chunk, DeadLetter, RowOf, Touched, decode, fold
+from stream.worker.answers import Answers, Made, Version
+from stream.worker.batch import Chunk, DeadLetter, RowOf, Served, Touched, decode, fold
 from stream.worker.dead_letters import Tail, letter_for
 from stream.worker.knowledge import Knowledge
 from stream.worker.measuring import Measuring
@@ -61,9 +62,12 @@ class MicroBatch:
         self._dead_letters = kafka.topic_prefix + DEAD_LETTERS
         self._changelog = changelog_name(kafka, settings.worker.group_id)
         partitioner = PARTITIONERS[kafka.partitioner]
-        self._requests = Requests(self._decoder, partitioner, kafka.partitions, self._events)
-        self._filters, self._digest = event_filters(settings), settings.digest()
-        self._measuring = Measuring(metrics, kafka, self._decoder.types)
+        self._queries, self._digest = EventQueries.of(settings), settings.digest()
+        usual = self._queries
+        self._requests = Requests(
+            self._decoder, partitioner, kafka.partitions, self._events, filters=usual.filters, intent=usual.intent
+        )
+        self._measuring = Measuring(metrics, settings)
 
     async def run(self, chunks: Sequence[Chunk], generation: int) -> bool:
         """Processes what was taken under a generation of the group; False if that has passed and nothing counts.
@@ -71,7 +75,7 @@ class MicroBatch:
         1. Take one version of all knowledge for the whole micro-batch.
         2. Decode each record; what cannot be read becomes a dead letter.
         3. Fold events into the states of their users; what stands at or below the stamp changes nothing.
-        4. Recommend for every user touched, and answer the requests.
+        4. Recommend for every user touched, score their events, and answer the requests.
         5. Gather rows, lists and dead letters into one producer batch per topic and partition.
         6. Send, and await every delivery.
         7. Put the rows into the table and count. The caller acknowledges.
@@ -87,10 +91,10 @@ class MicroBatch:
             decoded = decode(events, self._decoder)
         # 3. fold
         with measuring.stage("state"):
-            touched = fold(decoded, self._table.row)
-            scored = measuring.score(touched, serving)
+            touched = fold(decoded, self._table.row, measuring.wanted)
         # 4. recommend
         lists = await self._recommend(touched, serving, answers)
+        scored = measuring.score(touched, await self._between(touched, serving), serving)
         after = {(user.partition, user.user_id.encode()): user for user in touched}
         replied = self._requests.reply(requests, serving, answers, self._row_after(after))
         # 5. gather
@@ -127,15 +131,25 @@ class MicroBatch:
     async def _recommend(self, touched: Sequence[Touched], serving: Serving, answers: Answers) -> list[Made]:
         """One list for each user touched, in slices: between them the loop sees to heartbeats and to new chunks."""
         width = SLICE_BEHIND if sum(len(user.events) for user in touched) > BEHIND else SLICE
-        count = self._settings.recommend.count
         made: list[Made] = []
         for start in range(0, len(touched), width):
             users = touched[start : start + width]
-            queries = [state_query(user.state, count=count, filters=self._filters, explain=False) for user in users]
-            ranked = _ranked(serving, queries, self._measuring.stage)
+            ranked = _ranked(serving, [self._queries.ask(user.state) for user in users], self._measuring.stage)
             for user, listed in zip(users, ranked, strict=True):
                 seen = EventPosition(self._events, user.partition, user.newest)
                 made.append(answers.for_user(user.user_id, user.state, seen, listed))
+            await asyncio.sleep(0)
+        return made
+
+    async def _between(self, touched: Sequence[Touched], serving: Serving) -> list[Served]:
+        """The lists between the events of one user, which nobody is sent: they are made to score the next event."""
+        states = [asked.state for user in touched for asked in user.asked if asked.state is not None]
+        artifact = None if serving.snapshot is None else serving.snapshot.artifact_id
+        made: list[Served] = []
+        for start in range(0, len(states), SLICE_BEHIND):
+            queries = [self._queries.ask(state) for state in states[start : start + SLICE_BEHIND]]
+            with self._measuring.stage("score"):
+                made += [Served(artifact, ranked.item_ids) for ranked in _ranked(serving, queries, untimed)]
             await asyncio.sleep(0)
         return made
 
@@ -181,6 +195,6 @@ class MicroBatch:
 
 def _ranked(serving: Serving, queries: Sequence[Query], stage: Stage) -> list[RankedList]:
     """Lists for queries that are alike but for their histories, which count for nothing before the first artifact."""
-    if serving.snapshot is None and queries[0].filters is NO_FILTERS:
+    if serving.snapshot is None and queries[0].filters.exclude_purchased is not True:
         return serving.recommend(queries[:1]) * len(queries)
     return serving.recommend(queries, stage)

@@ -16,12 +16,14 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow.csv
 
-from indexing.candidates import FEATURES
-from indexing.covisitation import Covisitation
+from indexing.candidates import feature_names
+from indexing.habits import Habits
 from indexing.histories import Interactions
-from indexing.sessions import SessionNeighbours
+from indexing.source import Source
+from indexing.sources import source
 from indexing.trending import Trending
 from indexing.vectors import VectorIndex, one_thread
+from indexing.wanted import Wanted
 from models.encoder import HistoryEncoder
 from models.network import initial_parameters
 from models.ranker import HIDDEN, Ranker
@@ -63,27 +65,29 @@ def snapshot_of(known: Interactions, count: int) -> Snapshot:
     parameters = initial_parameters(
         dimensions=model.dimensions, heads=model.heads, length=model.length, inner=model.inner, types=len(TYPES), seed=1
     )
-    width = len(FEATURES)
+    width = len(feature_names(model.sources))
     ranker = {"mean": np.zeros(width), "scale": np.ones(width), "linear": rng.normal(size=width), "trained": np.ones(1)}
     ranker |= {"inner": rng.normal(size=(HIDDEN, width)), "bias": np.zeros(HIDDEN), "outer": rng.normal(size=HIDDEN)}
     tower = ItemTower(
         np.zeros((count, model.dimensions)), np.ones((64, model.dimensions)), np.zeros((48, model.dimensions)), 5
     )
-    began = time.perf_counter()
-    covisitation = Covisitation.build(known, count)
-    print(f"co-visitation built in {time.perf_counter() - began:.1f} s")
-    began = time.perf_counter()
-    sessions = SessionNeighbours.build(known, count)
-    print(f"session neighbours built in {time.perf_counter() - began:.1f} s")
+    memories = {}
+    for name in model.sources:
+        began = time.perf_counter()
+        memories[name] = source(name).build(known, count)
+        print(f"{name} built in {time.perf_counter() - began:.1f} s")
     began = time.perf_counter()
     index = VectorIndex.build(vectors, seed=1)
     print(f"index built in {time.perf_counter() - began:.1f} s")
     counts = np.bincount(known.items, minlength=count).astype(np.float32)
     trending = Trending.build(known, count, int(known.times.max()))
+    wanted = Wanted.build(known, count, len(TYPES), int(known.times.max()))
     names = Vocabulary(f"i{row}" for row in range(count))
     encoder = HistoryEncoder(parameters, vectors)
-    memories = (index, sessions, covisitation, trending)
-    return Snapshot("bench", None, 1, names, vectors, counts, encoder, tower, *memories, Ranker(ranker), TYPES)
+    return Snapshot(
+        "bench", None, 1, names, vectors, counts, encoder, tower, index, memories, trending, wanted, Ranker(ranker),
+        TYPES, (), np.ones(count, np.float32), Habits.build(known, count),
+    )  # fmt: skip
 
 
 def prefixes(interactions: Interactions) -> list[Query]:
@@ -100,6 +104,11 @@ def prefixes(interactions: Interactions) -> list[Query]:
             names, times = zip(*history[-50:], strict=True)
             queries.append(Query(names, ("click",) * len(names), times, times[-1]))
     return queries
+
+
+def asking(snapshot: Snapshot, memory: Source) -> Callable[[list[Query]], object]:
+    """One memory's candidates for queries."""
+    return lambda asked: memory.candidates(snapshot.histories(asked), PER_SOURCE)
 
 
 def microseconds(call: Callable[[list[Query]], object], queries: list[Query], size: int) -> float:
@@ -131,13 +140,12 @@ def main(path: str) -> None:
 
     def encode(asked: list[Query]) -> np.ndarray:
         batch = histories(asked)
-        return snapshot.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.now)
+        return snapshot.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.intents)
 
     stages: dict[str, Callable[[list[Query]], object]] = {
         "histories": histories,
         "+ encoder": encode,
-        "+ sessions": lambda asked: snapshot.sessions.candidates(histories(asked), PER_SOURCE),
-        "+ co-visitation": lambda asked: snapshot.covisitation.candidates(histories(asked), PER_SOURCE),
+        **{f"+ {name}": asking(snapshot, memory) for name, memory in snapshot.memories.items()},
         "+ encoder, ANN": lambda asked: snapshot.vectors.search(encode(asked), PER_SOURCE),
         "candidates": lambda asked: snapshot.candidates(histories(asked)),
         "ranked": lambda asked: snapshot.rank(histories(asked)),

@@ -101,10 +101,21 @@ def test_two_brokers_cannot_share_a_data_directory(kafka_broker: Broker) -> None
     assert kafka_broker.running
 
 
+def _hear_ctrl_c() -> None:
+    """A shell starts what runs in its background deaf to Ctrl-C, and all that follows inherits it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_command_prints_the_address_and_stops_at_ctrl_c(tmp_path: Path) -> None:
     """`alluvium broker` says where Kafka is on standard output, and Ctrl-C ends both it and Kafka with exit code 0."""
     command = [sys.executable, "-m", "stream.cli", "broker", "--port", "0", "--data-dir", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509  # no other thread is at work here
+    )
     try:
         assert process.stdout is not None
         host, _, port = process.stdout.readline().strip().rpartition(":")

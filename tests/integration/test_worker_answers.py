@@ -156,17 +156,29 @@ def test_artifacts_are_swapped_and_bad_ones_are_refused(shop: Shop, worker: Work
 
 
 def test_retired_items_leave_and_new_ones_appear(shop: Shop, worker: Worker, store: ArtifactStore) -> None:
-    """A tombstone takes an item out of all lists; an item that the artifact does not know can be recommended."""
+    """A tombstone takes an item out of all lists; an item that the artifact does not know is seconds later in a place
+    kept for such items of a user who likes its kind, by its source and its propensity, and the place is counted.
+    """
     shop.send("items", "i2", None)
-    shop.send("items", "brand-new", {"item_id": "brand-new", "title": "a thing"})
+    shop.send("items", "brand-new", {"item_id": "brand-new", "title": "topic1 thing", "category": ["topic1"]})
     shop.send("items", "broken", b"{")
     shop.flush()
     wait_until(lambda: worker.metric("cold_items") == 1, "the new item")
     shop.send("requests", "eve", {"request_id": "all", "user_id": "eve", "count": 200})
+    shop.send("requests", "eve", {"request_id": "ten", "user_id": "eve", "count": 10})
     shop.flush()
     listed = [item["item_id"] for item in shop.answer("all")["items"]]
     assert "i2" not in listed
     assert "brand-new" in listed
+    (placed,) = (item for item in shop.answer("ten")["items"] if item["item_id"] == "brand-new")
+    assert "new" in placed["source"]
+    assert 0.0 < placed["propensity"] <= 1.0
+    wait_until(lambda: worker.metric("exploration_slots_total") >= 1, "the place to be counted")
+    assert worker.metric("exploration_slots_total") < 0.3 * worker.metric("recommended_items_total")
+    taken = worker.metric("new_item_to_retrievable_seconds_sum") / worker.metric(
+        "new_item_to_retrievable_seconds_count"
+    )
+    assert taken < 10.0
 
 
 def test_the_state_command_and_a_restart_agree(shop: Shop, worker: Worker, store: ArtifactStore) -> None:

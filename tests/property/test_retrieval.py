@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexing.covisitation import BACKWARD, FADE, FORWARD, HALF_LIFE_MS, WINDOW, Covisitation
 from indexing.histories import HistoryBatch, Interactions, session_lists, split_sessions
+from indexing.sources.covisitation import BACKWARD, FADE, FORWARD, HALF_LIFE_MS, WINDOW, Covisitation
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.serving import LivePopularity, Serving
 from stream.wire.messages import Filters, Item, PriceRange
@@ -138,10 +138,9 @@ def test_candidates_are_the_union_of_what_each_source_found(histories: list[list
     """Every candidate was named by the sources in its bits, everything named is a candidate, once."""
     batch = HistoryBatch.of(histories)
     candidates = SNAPSHOT.candidates(batch)
-    users = SNAPSHOT.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.now)
+    users = SNAPSHOT.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.intents)
     named = [
-        SNAPSHOT.sessions.candidates(batch, 60)[0],
-        SNAPSHOT.covisitation.candidates(batch, 60)[0],
+        *(memory.candidates(batch, 60)[0] for memory in SNAPSHOT.memories.values()),
         SNAPSHOT.vectors.search(users, 60)[0],
     ]
     for user, history in enumerate(histories):
@@ -153,7 +152,7 @@ def test_candidates_are_the_union_of_what_each_source_found(histories: list[list
         lists += [own, set(SNAPSHOT.trending_top.tolist())]
         assert set(got) == set().union(*lists)
         for row, bits in zip(got, candidates.sources[part].tolist(), strict=True):
-            assert [bool(bits >> bit & 1) for bit in range(5)] == [row in found for found in lists]
+            assert [bool(bits >> bit & 1) for bit in (4, 5, 0, 1, 2)] == [row in found for found in lists]
 
 
 logs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(0, 50)), max_size=60)

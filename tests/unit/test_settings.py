@@ -48,6 +48,12 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert settings.event_types().canonical("play") == "listen"
 
 
+def test_the_intent_of_lists_is_a_type_by_any_of_its_names() -> None:
+    """Empty leaves it to the artifact."""
+    assert Settings().intent() is None
+    assert read_settings(None, {"ALLUVIUM_RECOMMEND__INTENT": "buy"}).intent() == "purchase"
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -59,6 +65,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ('[kafka]\npartitions = "many"\n', r"\$\.kafka\.partitions"),
         ('[kafka]\npartitioner = "random"\n', r"\$\.kafka\.partitioner"),
         ('[[events.types]]\nname = "a"\nweigth = 1\n', "weigth"),
+        ('[recommend]\nintent = "dislike"\n', "recommend.intent 'dislike' is no event type of positive weight"),
+        ('[recommend]\nintent = "zzz"\n', "recommend.intent 'zzz'"),
         ('[[events.types]]\nname = "a"\n[[events.types]]\nname = "b"\naliases = ["a"]\n', "'a' is named twice"),
     ],
 )
@@ -144,3 +152,10 @@ def test_settings_are_immutable() -> None:
     assert set(section_types()) == {section for section, _ in setting_names()} | {
         name for name, section in section_types().items() if not section.__struct_fields__
     }
+
+
+@pytest.mark.parametrize("name", [name for name in RANGES if "learning_rate" in name])
+def test_a_number_that_is_none_is_refused(name: str) -> None:
+    """TOML and Python know `nan`: it is in no range."""
+    with pytest.raises(SettingsError, match=name):
+        read_settings(None, {f"ALLUVIUM_{name.replace('.', '__')}".upper(): "nan"})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from indexing.covisitation import BACKWARD, FADE, FORWARD, HALF_LIFE_MS, Covisitation
 from indexing.histories import HistoryBatch, Interactions
-from indexing.sessions import SessionNeighbours
+from indexing.sources.covisitation import BACKWARD, FADE, FORWARD, HALF_LIFE_MS, Covisitation
+from indexing.sources.sessions import SessionNeighbours
 from indexing.trending import NEVER, Trending
 from tests.worlds import HOUR, random_sessions, sessions_of
 
@@ -38,7 +38,7 @@ def test_sources_survive_their_arrays(source: Source) -> None:
     """What `from_arrays` makes of `arrays` finds the same, the arrays being read-only."""
     built = source.build(ALWAYS, 9)
     batch = HistoryBatch.of([[0], [7], [1, 3]])
-    again = source.from_arrays(built.arrays())
+    again = source.from_arrays(built.arrays(), 9)
     for mine, theirs in zip(again.candidates(batch, 6), built.candidates(batch, 6), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert not any(array.flags.writeable for array in built.arrays().values())

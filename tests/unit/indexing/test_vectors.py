@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from indexing.histories import Floats
-from indexing.vectors import VectorIndex, nearest_new
+from indexing.vectors import VectorIndex, nearest_of
 
 
 def directions(count: int, dimensions: int, seed: int, clusters: int = 40) -> Floats:
@@ -90,7 +90,7 @@ def test_new_rows_are_searched_exactly() -> None:
     vectors, queries = directions(160, 16, 10), directions(20, 16, 11)
     available = np.ones(160, np.bool_)
     available[110:120] = False
-    rows, scores = nearest_new(queries, vectors, first=100, available=available, keys=np.arange(160), k=8)
+    rows, scores = nearest_of(queries, vectors, np.arange(100, 160), available=available, keys=np.arange(160), k=8)
     for user in range(20):
         near = queries[user].astype(np.float64) @ vectors.astype(np.float64).T
         fitting = [row for row in np.argsort(-near).tolist() if row >= 100 and available[row] and near[row] > 0][:8]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from indexing import kernels, union
+from indexing import kernels, lists, union
 from indexing.warming import compile_kernels
 from stream.knowledge.serving import LivePopularity, Serving
 from stream.wire.messages import Item
@@ -16,7 +16,7 @@ def test_serving_compiles_nothing_that_was_not_compiled_ahead() -> None:
         kernels.session_neighbours,
         kernels.covisited,
         kernels.count_neighbours,
-        kernels.best_of_lists,
+        lists.best_of_lists,
         kernels.nearest,
     ]
     compile_kernels()

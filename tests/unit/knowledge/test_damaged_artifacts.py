@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors import numpy as safetensors
 
+from indexing.candidates import feature_names
 from stream.knowledge.manifest import (
     FILES,
     MANIFEST,
@@ -25,6 +26,7 @@ from stream.knowledge.manifest import (
 )
 from stream.knowledge.store import ArtifactStore
 from tests.artifacts import ITEMS, place_of, publish_made
+from tests.worlds import MEMORIES
 
 
 def rewrite(store: ArtifactStore, manifest: Manifest, name: str, change: Callable[[Path], None]) -> None:
@@ -137,6 +139,10 @@ def test_only_ids_are_opened(store: ArtifactStore, artifact: str) -> None:
         ("memory.safetensors", "sessions.item_sessions", 10**6, "outside"),
         ("memory.safetensors", "covisitation.starts", 3, "inside their array"),
         ("memory.safetensors", "sessions.session_starts", -5, "inside their array"),
+        ("memory.safetensors", "wanted.counts", -2, "below zero"),
+        ("memory.safetensors", "habits.counts", -2, "below zero"),
+        ("memory.safetensors", "repurchase.rates", np.nan, "not finite"),
+        ("encoder.safetensors", "encoder.intents", np.inf, "not finite"),
     ],
 )
 def test_bad_numbers_are_refused_though_the_hashes_agree(
@@ -154,7 +160,15 @@ def test_bad_numbers_are_refused_though_the_hashes_agree(
 
 
 @pytest.mark.parametrize(
-    ("name", "array"), [("encoder.safetensors", "item_vectors"), ("memory.safetensors", "trending.counts")]
+    ("name", "array"),
+    [
+        ("encoder.safetensors", "item_vectors"),
+        ("encoder.safetensors", "encoder.intents"),
+        ("memory.safetensors", "trending.counts"),
+        ("memory.safetensors", "wanted.counts"),
+        ("memory.safetensors", "habits.last_seen"),
+        ("memory.safetensors", "repurchase.rates"),
+    ],
 )
 def test_arrays_of_another_length_are_refused(store: ArtifactStore, name: str, array: str) -> None:
     """An array with one item more than the manifest has no place in the artifact."""
@@ -198,11 +212,10 @@ def test_a_ranker_of_other_features_keeps_its_weights(store: ArtifactStore) -> N
     """An older release's ranker is read by the names of its features: shuffled columns give the same scores, and a
     feature that it has never seen changes nothing.
     """
-    from indexing.candidates import FEATURES
-
     manifest = publish_made(store)
     before = store.open(manifest.id).ranker
-    order = [*reversed(range(1, len(FEATURES)))]  # the first feature did not exist then
+    names = feature_names(MEMORIES)
+    order = [*reversed(range(1, len(names)))]  # the first feature did not exist then
 
     def shuffle(arrays: dict[str, np.ndarray]) -> None:
         for array in ("mean", "scale", "linear"):
@@ -211,13 +224,13 @@ def test_a_ranker_of_other_features_keeps_its_weights(store: ArtifactStore) -> N
 
     def rename(path: Path) -> None:
         features = json.loads(path.read_bytes())
-        features["ranker"] = [FEATURES[place] for place in order]
+        features["ranker"] = [names[place] for place in order]
         path.write_text(json.dumps(features))
 
     rewrite(store, manifest, "ranker.safetensors", change_arrays(shuffle))
     rewrite(store, store.manifest(manifest.id), "features.json", rename)
     after = store.open(manifest.id).ranker
-    rows = np.random.default_rng(3).normal(size=(50, len(FEATURES))).astype(np.float32)
+    rows = np.random.default_rng(3).normal(size=(50, len(names))).astype(np.float32)
     without_first = rows.copy()
     without_first[:, 0] = 0.0
     np.testing.assert_allclose(after.score(rows), before.score(without_first), atol=1e-5)

@@ -9,6 +9,7 @@ import pytest
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.manifest import FORMAT_VERSION
 from stream.knowledge.popularity import LivePopularity
+from stream.knowledge.repurchase import RARE
 from stream.knowledge.serving import Query, Serving
 from stream.knowledge.store import ArtifactStore
 from tests.golden.generate import EVENTS, GROUPS, PER_GROUP, PLACE, START
@@ -28,6 +29,7 @@ def test_the_sample_answers_from_what_was_planted(artifact: str) -> None:
     assert STORE.verify(artifact) == []
     manifest, snapshot = STORE.manifest(artifact), STORE.open(artifact)
     assert (manifest.window.events, manifest.items, len(snapshot)) == (EVENTS, GROUPS * PER_GROUP, GROUPS * PER_GROUP)
+    assert (snapshot.repurchase[:] >= RARE).all()  # the first samples know nothing of it: nothing is left out
     serving = Serving(snapshot, Catalogue(), LivePopularity())
     for group in range(GROUPS):
         first, *others = (f"i{group * PER_GROUP + number}" for number in range(PER_GROUP))

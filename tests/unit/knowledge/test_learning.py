@@ -63,8 +63,7 @@ def arrays_of(snapshot: Snapshot) -> dict[str, np.ndarray]:
         "encoder": snapshot.encoder.arrays(),
         "tower": snapshot.tower.arrays(),
         "ranker": snapshot.ranker.arrays(),
-        "sessions": snapshot.sessions.arrays(),
-        "covisitation": snapshot.covisitation.arrays(),
+        **{name: memory.arrays() for name, memory in snapshot.memories.items()},
         "trending": snapshot.trending.arrays(),
     }
     found = {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
@@ -257,3 +256,37 @@ def test_one_machine_that_clicks_all_day_decides_nothing() -> None:
     queries = [Query([f"i{at}"], ["click"], [0], 0) for at in (0, 20, 5)]
     for at, ranked in zip((0, 20, 5), serving.recommend(queries), strict=True):
         assert f"i{at + 1}" in ranked.item_ids[:5]
+
+
+def topics_of(*, described: bool) -> tuple[Window, Catalogue]:
+    """Users click anything of their topic; of each topic's twenty items five are never clicked by anybody."""
+    rng, window, catalogue = np.random.default_rng(5), Window(TYPES.names), Catalogue()
+    for row in range(80):
+        title = f"topic{row % 4} thing{row % 4} for{row % 4}" if described else None
+        catalogue.apply(0, row, f"i{row}", Item(f"i{row}", title=title))
+    for session in range(500):
+        for step, number in enumerate(rng.permutation(15)[:5].tolist()):
+            item_id, moment = f"i{4 * number + session % 4}", session * HOUR + step * 1_000
+            window.append(f"u{session}", item_id, "click", moment, offset=len(window))
+    return window, catalogue
+
+
+def untouched_in_lists(snapshot: Snapshot, catalogue: Catalogue) -> float:
+    """The share of the first fifteen places, none of them drawn by lot, that untouched items of the topic have."""
+    serving = Serving(snapshot, catalogue, LivePopularity(), new_slots=0)
+    histories = [[f"i{4 * number + topic}" for number in (2, 7, 11)] for topic in range(4)]
+    queries = [Query(items, ["click"] * 3, [0, 1, 2], 500 * HOUR, count=15) for items in histories]
+    lists = [[int(name[1:]) for name in ranked.item_ids] for ranked in serving.recommend(queries)]
+    return float(np.mean([[row >= 60 and row % 4 == topic for row in rows] for topic, rows in enumerate(lists)]))
+
+
+def test_the_ranker_learns_what_an_untouched_item_is_worth() -> None:
+    """Its first teacher does not know the events of some items, which are clicked all the same: so untouched items with
+    the right words are in lists on their merits, and without words they are not.
+    """
+    shares = []
+    for described in (True, False):
+        window, catalogue = topics_of(described=described)
+        shares.append(untouched_in_lists(refresh(window, catalogue=catalogue).snapshot, catalogue))
+    assert shares[0] > 0.05
+    assert shares[1] < 0.02

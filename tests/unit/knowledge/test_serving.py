@@ -81,7 +81,8 @@ def test_a_new_item_reaches_those_it_is_for() -> None:
 
 def test_a_place_is_kept_for_new_items() -> None:
     """A list of ten has the new item, if only in its last place; the places above are those of a list without it."""
-    kept, free = serving_of(new_slots=1), serving_of(new_slots=0)
+    everything = sessions_of(*([row, (row + TOPICS) % COUNT] for row in range(COUNT)))
+    kept, free = serving_of(everything, new_slots=1), serving_of(everything, new_slots=0)
     for serving in (kept, free):
         change(serving, "fresh", item(1, TOPICS, item_id="fresh"))
     query = clicked("i1", "i6", count=10)

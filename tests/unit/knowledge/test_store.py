@@ -42,12 +42,15 @@ def test_what_was_published_is_opened_the_same(any_store: ArtifactStore) -> None
     assert any_store.list() == [manifest.id] and any_store.verify(manifest.id) == []
     assert (opened.artifact_id, opened.parent, opened.seed) == (manifest.id, "20261123T110000Z-0000", 7)
     assert opened.vocabulary == snapshot.vocabulary and opened.event_types == snapshot.event_types
-    for part in ("encoder", "tower", "sessions", "covisitation", "trending", "ranker"):
-        before, after = getattr(snapshot, part).arrays(), getattr(opened, part).arrays()
+    assert tuple(opened.memories) == tuple(snapshot.memories)
+    parts = [(getattr(snapshot, part), getattr(opened, part)) for part in ("encoder", "tower", "trending", "ranker")]
+    for written, read in [*parts, *((built, opened.memories[name]) for name, built in snapshot.memories.items())]:
+        before, after = written.arrays(), read.arrays()
         assert before.keys() == after.keys()
         assert all(np.array_equal(before[name], after[name]) for name in before)
     np.testing.assert_array_equal(opened.item_vectors, snapshot.item_vectors)
     np.testing.assert_array_equal(opened.counts, snapshot.counts)
+    np.testing.assert_array_equal(opened.repurchase, snapshot.repurchase)
     histories = snapshot.histories([clicked("i1", "i5"), clicked("i2")])
     np.testing.assert_array_equal(opened.rank(histories).rows(), snapshot.rank(histories).rows())
 

@@ -18,6 +18,14 @@ def test_ranks_of_targets() -> None:
     assert quality.ranks_of(TARGETS, LISTS).tolist() == [3, 1, 0, 0]
 
 
+def test_exact_ranks_by_hand() -> None:
+    """Scores 3, 1, 2 and 0, 0, 5: the item with 2 is second, one of two zeros is third, and NaN has no rank."""
+    users = np.array([[1.0, 0.0], [0.0, 1.0], [np.nan, 0.0]])
+    vectors = np.array([[3.0, 0.0], [1.0, 0.0], [2.0, 5.0]])
+    assert quality.exact_ranks(users, vectors, np.array([2, 0, 1])).tolist() == [2, 3, 0]
+    assert quality.exact_ranks(users[:0], vectors, np.zeros(0, int)).tolist() == []
+
+
 @pytest.mark.parametrize(
     ("measure", "k", "expected"),
     [

@@ -72,6 +72,41 @@ def test_a_planted_cycle_is_learned() -> None:
     assert result.losses[-1] < result.losses[0]
 
 
+def test_one_history_is_followed_by_what_is_asked_for() -> None:
+    """After item 0 users click 1 and buy 2: asked with a click's intent 1 is the nearest, with a purchase's 2."""
+    rows, types = np.tile([0, 1, 0, 2], 300), np.tile([0, 0, 0, 1], 300)
+    starts, weights = np.arange(0, 1_201, 2), np.tile([0, 1], 600).astype(np.float32)
+    log = Histories(rows, types, np.arange(1_200) * 1_000, starts, weights)
+    encoder, tower = untrained(3)
+    features, counts = featurise([ItemContent()] * 3, BUCKETS), np.full(3, 40)
+    result = fit(encoder, tower, log, features, counts, settings=Small(), epochs=6, seed=1)
+    vectors = result.tower.encode_items(counts, features)
+    asked = (np.array([0, 0]), np.array([0, 0]), np.array([0, 0]), np.array([0, 1, 2]))
+    users = HistoryEncoder(result.encoder, vectors).encode(*asked, np.array([0, 1]))
+    assert (users @ vectors.T).argmax(axis=1).tolist() == [1, 2]
+
+
+def test_the_intent_of_a_type_that_is_no_target_stays_zero() -> None:
+    """Nothing was learned of type 1: whoever asks for it gets what was learned of the other."""
+    result = trained()
+    asked_for = HistoryEncoder(result.encoder, result.tower.identities).asked_for
+    assert asked_for.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("heavy", [1, 2])
+def test_the_heavier_of_two_targets_is_the_nearer(heavy: int) -> None:
+    """After item 0 come 1 and 2 equally often, events of one type; the one of five times the weight is nearest."""
+    rows, times, starts = np.tile([0, 1, 0, 2], 300), np.arange(1_200) * 1_000, np.arange(0, 1_201, 2)
+    weights = np.where(rows == heavy, 5.0, np.where(rows == 0, 0.0, 1.0)).astype(np.float32)
+    log = Histories(rows, np.zeros(1_200, np.int64), times, starts, weights)
+    encoder, tower = untrained(3)
+    features, counts = featurise([ItemContent()] * 3, BUCKETS), np.full(3, 40)
+    result = fit(encoder, tower, log, features, counts, settings=Small(), epochs=6, seed=1)
+    vectors = result.tower.encode_items(counts, features)
+    asked = (np.array([0]), np.array([0]), np.array([0]), np.array([0, 1]))
+    assert (HistoryEncoder(result.encoder, vectors).encode(*asked) @ vectors.T).argmax() == heavy
+
+
 def test_one_seed_gives_one_result_and_another_seed_another() -> None:
     """Bit for bit."""
     first, second, other = trained(), trained(), trained(seed=2)
@@ -79,6 +114,25 @@ def test_one_seed_gives_one_result_and_another_seed_another() -> None:
     assert np.array_equal(first.tower.identities, second.tower.identities)
     assert first.losses == second.losses
     assert not np.array_equal(first.tower.identities, other.tower.identities)
+
+
+def test_two_threads_give_the_same_result_again() -> None:
+    """Batches large enough to be shared among threads: gradients are added up in one order, whoever comes first."""
+    encoder, tower = untrained(500)
+    features, counts = (
+        featurise([ItemContent(title=f"thing {row % 7}") for row in range(500)], BUCKETS),
+        np.full(500, 9),
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        settings = Small(batch_events=2_048, negatives=512, dropout=0.1, id_dropout=0.1)
+        histories = cycles(400, 24, 500)
+        fits = [fit(encoder, tower, histories, features, counts, settings=settings, epochs=2, seed=5) for _ in range(4)]
+    finally:
+        torch.set_num_threads(threads)
+    assert len({one.tower.identities.tobytes() for one in fits}) == 1
+    assert len({one.encoder["query"].tobytes() for one in fits}) == 1
 
 
 def test_training_leaves_its_arguments_and_the_random_state_alone() -> None:
@@ -188,6 +242,31 @@ def test_sampled_softmax_with_every_item_once_is_the_full_softmax() -> None:
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+def test_the_written_gradient_of_the_sampled_softmax_is_the_gradient() -> None:
+    """Against finite differences, in double precision, with a hit and without any negative."""
+    generator = torch.Generator().manual_seed(1)
+    users, positives, negatives = (
+        torch.randn(rows, 3, generator=generator, dtype=torch.float64).requires_grad_() for rows in (4, 4, 5)
+    )
+    log_expected = torch.randn(5, generator=generator, dtype=torch.float64)
+    hits = torch.zeros(4, 5, dtype=torch.bool)
+    hits[1, 2] = True
+    for few in (5, 0):
+
+        def loss(*vectors: torch.Tensor, few: int = few) -> torch.Tensor:
+            users, positives, negatives = vectors
+            return sampled_softmax(
+                users,
+                positives,
+                negatives[:few],
+                log_expected=log_expected[:few],
+                hits=hits[:, :few],
+                temperature=0.5,
+            )
+
+        assert torch.autograd.gradcheck(loss, (users, positives, negatives))
+
+
 def test_negatives_come_as_often_as_they_say() -> None:
     """Counts 1, 4, 0, 9 with power 1/2: shares 1/6, 2/6, 0, 3/6, and the expected numbers are these times the size."""
     sampler = NegativeSampler(np.array([1, 4, 0, 9]), 60_000, 0.5)
@@ -198,10 +277,11 @@ def test_negatives_come_as_often_as_they_say() -> None:
 
 
 def test_listwise_softmax_by_hand() -> None:
-    """Lists (0, log 3) and (5): losses log(1 + 3) for the first's first, 0 for the other."""
-    scores = torch.tensor([0.0, math.log(3.0), 5.0])
-    loss = listwise_softmax(scores, torch.tensor([0, 0, 1]), torch.tensor([0, 2]), 2)
-    assert loss.item() == pytest.approx(math.log(4.0) / 2)
+    """Lists (0, log 3) and (5): losses log(1 + 3) for the first's first, 0 for the other; the mean by weight."""
+    scores, lists, right = torch.tensor([0.0, math.log(3.0), 5.0]), torch.tensor([0, 0, 1]), torch.tensor([0, 2])
+    assert listwise_softmax(scores, lists, right, torch.ones(2)).item() == pytest.approx(math.log(4.0) / 2)
+    weighted = listwise_softmax(scores, lists, right, torch.tensor([1.0, 3.0]))
+    assert weighted.item() == pytest.approx(math.log(4.0) / 4)
 
 
 def test_row_adam_moves_each_row_like_adam_with_one_scale_a_row() -> None:
@@ -224,7 +304,9 @@ def test_the_ranker_learns_which_feature_is_worth_something() -> None:
     starts = np.arange(0, lists * size + 1, size)
     positives = starts[:-1] + features[:, 1].reshape(lists, size).argmax(axis=1)
     start = Ranker.untrained(np.array([1.0, 0.0, 0.0]))
-    fitted, loss = fit_ranker(start, features, starts, positives, epochs=20, rate=0.02, seed=0)
+    fitted, loss = fit_ranker(
+        start, features, starts, positives, np.ones(lists, np.float32), epochs=20, rate=0.02, seed=0
+    )
     best = fitted.score(features).reshape(lists, size).argmax(axis=1) + starts[:-1]
     assert (best == positives).mean() > 0.95
     assert loss < math.log(size)
@@ -237,15 +319,29 @@ def test_the_ranker_begins_where_the_untrained_one_stood() -> None:
     rng = np.random.default_rng(1)
     features = rng.normal(3.0, 2.0, size=(40, 4)).astype(np.float32)
     start = Ranker.untrained(np.array([1.0, -2.0, 0.5, 0.0]))
-    fitted, _ = fit_ranker(start, features, np.array([0, 20, 40]), np.array([3, 25]), epochs=1, rate=0.0, seed=0)
+    lists = (np.array([0, 20, 40]), np.array([3, 25]), np.ones(2, np.float32))
+    fitted, _ = fit_ranker(start, features, *lists, epochs=1, rate=0.0, seed=0)
     assert np.argsort(fitted.score(features)).tolist() == np.argsort(start.score(features)).tolist()
 
 
 def test_a_ranker_without_any_right_candidate_stays_as_it_is() -> None:
     """Lists in which the target was not found teach nothing."""
     start = Ranker.untrained(np.ones(2))
-    same, loss = fit_ranker(
-        start, np.ones((4, 2), np.float32), np.array([0, 4]), np.array([-1]), epochs=1, rate=0.1, seed=0
-    )
+    lists = (np.array([0, 4]), np.array([-1]), np.ones(1, np.float32))
+    same, loss = fit_ranker(start, np.ones((4, 2), np.float32), *lists, epochs=1, rate=0.1, seed=0)
     assert same is start
     assert math.isnan(loss)
+
+
+def test_the_ranker_listens_to_heavy_lists() -> None:
+    """Half of the lists say the first feature, half the second: the heavier half decides between two candidates."""
+    lists = 200
+    features = np.tile(np.eye(2, dtype=np.float32), (lists, 1))  # candidate 0 has feature 0, candidate 1 feature 1
+    starts = np.arange(lists + 1) * 2
+    positives = starts[:-1] + np.arange(lists) % 2
+    for heavy in (0, 1):
+        weights = np.where(np.arange(lists) % 2 == heavy, 5.0, 1.0).astype(np.float32)
+        fitted, _ = fit_ranker(
+            Ranker.untrained(np.zeros(2)), features, starts, positives, weights, epochs=20, rate=0.02, seed=0
+        )
+        assert fitted.score(features[:2]).argmax() == heavy

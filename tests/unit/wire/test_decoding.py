@@ -230,7 +230,7 @@ def test_codes_are_the_contracts() -> None:
     """The codes that other people's dashboards name."""
     assert set(ERROR_CODES) == {
         "not_json", "missing_field", "wrong_type", "unknown_event_type", "timestamp_out_of_range", "too_large",
-        "tombstone", "out_of_range",
+        "tombstone", "out_of_range", "unknown_intent",
     }  # fmt: skip
 
 

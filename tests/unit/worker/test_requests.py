@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.popularity import LivePopularity
-from stream.knowledge.serving import Serving
-from stream.settings import EventSettings
+from stream.knowledge.serving import Query, RankedList, Serving, Stage, untimed
+from stream.queries import event_filters
+from stream.settings import EventSettings, Settings
 from stream.state.user_state import UserState, encode_state
 from stream.wire.decoding import Decoder
 from stream.wire.messages import EventPosition
@@ -58,6 +60,51 @@ def test_a_user_is_answered_from_their_state() -> None:
     assert (replied.replies[0].key, replied.replies[0].partition) == (b"k", HOME)
 
 
+class Asked(Serving):
+    """Notes what lists are asked with."""
+
+    queries: tuple[Query, ...] = ()
+
+    def recommend(self, queries: Sequence[Query], stage: Stage = untimed) -> list[RankedList]:
+        self.queries = (*self.queries, *queries)
+        return super().recommend(queries, stage)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"), [({}, "cart"), ({"intent": "buy"}, "purchase"), ({"intent": None}, "cart")]
+)
+def test_lists_are_for_the_intent_of_the_request_or_of_the_settings(said: dict[str, str], expected: str) -> None:
+    """By any of its names, for users and for sessions."""
+    serving = Asked(None, Catalogue(), LivePopularity())
+    requests = Requests(Decoder(EventSettings()), murmur2_partition, PARTITIONS, "events", intent="cart")
+    answers = Answers(version(), "now")
+    for fields in ({"user_id": "u"}, {"kind": "session", "history": []}):
+        asked = record(1, {"request_id": "r", **fields, **said}, b"u", HOME, "requests")
+        requests.reply([chunk(asked)], serving, answers, lambda _at, _user: encode_state(STATE))
+    assert [query.intent for query in serving.queries] == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, "auto"),
+        ({"exclude_purchased": False}, False),
+        ({"exclude_purchased": True}, True),
+        ({"tags": ["x"]}, "auto"),
+    ],
+)
+def test_what_was_bought_is_left_out_as_the_settings_say_or_the_request(
+    filters: dict[str, object], expected: object
+) -> None:
+    """The filter of a request that says nothing of it follows `recommend.exclude_purchased`."""
+    serving = Asked(None, Catalogue(), LivePopularity())
+    usual = event_filters(Settings())
+    requests = Requests(Decoder(EventSettings()), murmur2_partition, PARTITIONS, "events", filters=usual)
+    asked = record(1, {"request_id": "r", "user_id": "u", "filters": filters}, b"u", HOME, "requests")
+    requests.reply([chunk(asked)], serving, Answers(version(), "now"), lambda _at, _user: encode_state(STATE))
+    assert [query.filters.exclude_purchased for query in serving.queries] == [expected]
+
+
 def test_a_request_elsewhere_is_forwarded_once() -> None:
     """To the user's partition, with the awaited key and partition; once forwarded it is answered wherever it is."""
     away = (HOME + 1) % PARTITIONS
@@ -89,6 +136,8 @@ def test_a_client_with_another_partitioner_is_answered_where_the_state_is() -> N
         ({"request_id": "r", "kind": "item"}, "missing_field"),
         ({"request_id": "r", "kind": "teleport"}, "wrong_type"),
         ({"request_id": "r", "user_id": "u", "count": 0}, "out_of_range"),
+        ({"request_id": "r", "user_id": "u", "intent": "remove"}, "unknown_intent"),
+        ({"request_id": "r", "user_id": "u", "intent": "marry"}, "unknown_intent"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_answered_gets_an_error(request_: dict[str, object], code: str) -> None:

@@ -13,15 +13,17 @@ from functools import cached_property
 import numpy as np
 
 from indexing import kernels
-from indexing.arrays import frozen
-from indexing.covisitation import distance_weights, session_recency, table_size
-from indexing.histories import Floats, HistoryBatch, Int32s, Int64s, Interactions, session_lists
+from indexing.arrays import check_lists, check_rows, frozen, taken
+from indexing.grouping import grouped
+from indexing.histories import Floats, HistoryBatch, Int32s, Int64s, Interactions
+from indexing.source import Contents, Source
+from indexing.weights import distance_weights, session_recency, table_size
 
-SESSIONS_PER_ITEM = 128
-NEIGHBOURS = 64
+SESSIONS_PER_ITEM = 256
+NEIGHBOURS = 128
 WINDOW = 5
 FORWARD, BACKWARD, FADE = 1.0, 0.6, 0.8
-HALF_LIFE_MS = 3 * 86_400_000
+HALF_LIFE_MS = 14 * 86_400_000
 LAST_WEIGHTS = (1.0, 0.4, 0.16, 0.064)  # of the user's last different items, newest first
 _LAST_WEIGHTS = np.array(LAST_WEIGHTS, np.float32)
 _DISTANCE_WEIGHTS = distance_weights(WINDOW, FORWARD, BACKWARD, FADE)
@@ -56,13 +58,18 @@ class SessionNeighbours:
 
     @classmethod
     def build(
-        cls, interactions: Interactions, item_count: int, *, sessions_per_item: int = SESSIONS_PER_ITEM
+        cls,
+        interactions: Interactions,
+        item_count: int,
+        contents: Contents | None = None,  # noqa: ARG003  # every source is built alike
+        *,
+        sessions_per_item: int = SESSIONS_PER_ITEM,
     ) -> SessionNeighbours:
         """Indexes all sessions of two or more entries; of each item the newest `sessions_per_item` sessions."""
-        lists = session_lists(interactions)
+        lists = interactions.by_session
         lengths = np.diff(lists.starts)
         long_enough = np.repeat(lengths > 1, lengths)
-        order = np.argsort(lists.items[long_enough], kind="stable")
+        order = grouped(lists.items[long_enough], item_count)
         items = lists.items[long_enough][order]
         sessions = lists.numbers()[long_enough][order]
         positions = lists.positions()[long_enough][order]
@@ -109,14 +116,30 @@ class SessionNeighbours:
 
     @cached_property
     def _item_weights(self) -> np.ndarray:
-        """The weight of each of the items' sessions, (Q,): read in a row instead of here and there."""
-        return frozen(self.session_weights[self.item_sessions], np.float32)
+        """The weight of each of the items' sessions, (Q,): that of the session, and the more the rarer the item.
+
+        Two sessions that share an item of few sessions are more alike than two that share one of everybody's.
+        """
+        sessions = np.diff(self.item_starts)
+        rarity = 1.0 / np.sqrt(np.maximum(sessions, 1))
+        return frozen(self.session_weights[self.item_sessions] * np.repeat(rarity, sessions), np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays by name."""
         return {name: getattr(self, name) for name in _DTYPES}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> SessionNeighbours:
-        """The source that `arrays()` came from."""
-        return cls(**arrays)
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], item_count: int) -> SessionNeighbours:
+        """The source that `arrays()` came from. Raises ValueError where they do not fit together."""
+        parts = taken(arrays, _DTYPES)
+        sessions = len(parts["session_weights"])
+        check_lists("session_starts", parts["session_starts"], sessions, len(parts["session_items"]))
+        check_lists("item_starts", parts["item_starts"], item_count, len(parts["item_sessions"]))
+        check_rows("session_items", parts["session_items"], item_count)
+        check_rows("item_sessions", parts["item_sessions"], sessions)
+        if len(parts["item_positions"]) != len(parts["item_sessions"]):
+            raise ValueError(f"{len(parts['item_positions'])} positions for {len(parts['item_sessions'])} sessions")
+        return cls(**parts)
+
+
+SOURCE: type[Source] = SessionNeighbours
