@@ -14,7 +14,7 @@ DEV := $(VENV)/.alluvium-dev
 # Idle OpenMP threads sleep: learning and serving share the cores.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help demo broker install test lint types format clean
+.PHONY: help demo broker bench install test lint types format clean
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' Makefile
 
@@ -23,6 +23,9 @@ demo: $(RUN) ## Kafka, worker, trainer and a simulated shop in one live view; AR
 
 broker: $(RUN) ## A real Apache Kafka on port 9092 until Ctrl-C; ARGS="--fresh" forgets its records
 	$(BIN)/alluvium broker $(ARGS)
+
+bench: $(RUN) ## The worker beside Quix Streams, Bytewax, Faust and plain aiokafka; ARGS="events.csv --columns …"
+	$(BIN)/alluvium bench $(ARGS)
 
 install: $(RUN) ## The `alluvium` command in .venv/bin, for `. .venv/bin/activate`
 

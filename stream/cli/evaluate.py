@@ -96,7 +96,7 @@ def evaluate(
     plan = _plan(settings, model, against, k, sample, hide_items, seed)
     if plot is not None:
         view.check_plot(plot)
-    log = _read_topics(settings) if file is None else _read(file, protocol, dataset, columns, event_type, settings)
+    log = _read_topics(settings) if file is None else read_file(file, protocol, dataset, columns, event_type, settings)
     if items is not None:
         log = _with_items(log, items)
     if last_period is not None:
@@ -198,9 +198,10 @@ def _served(settings: Settings, file: Path | None, cutoffs: Sequence[int]) -> di
         fail(f"the topics at {settings.kafka.bootstrap_servers} or the artifacts cannot be read: {error}")
 
 
-def _read(
+def read_file(
     file: Path, protocol: str, dataset: str | None, columns: str | None, event_type: str, settings: Settings
 ) -> EventLog:
+    """The log of a file, as the options say; ends with exit code 1 or 2 and one clear line where it is none."""
     from stream.evaluation.event_log import LogError  # noqa: PLC0415
     from stream.evaluation.log_file import DATASET_TYPES, DATASETS, read_log, read_sequences  # noqa: PLC0415
 

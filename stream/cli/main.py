@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from stream.cli import artifacts, asking, broker, demo, evaluate, looking, shop, topics, trainer, worker
+from stream.cli import artifacts, asking, bench, broker, demo, evaluate, looking, shop, topics, trainer, worker
 
-MODULES = (demo, broker, topics, worker, trainer, shop, asking, looking, artifacts, evaluate)  # as --help lists them
+# As --help lists them.
+MODULES = (demo, broker, topics, worker, trainer, shop, asking, looking, artifacts, evaluate, bench)
 
 app = typer.Typer(
     name="alluvium",
