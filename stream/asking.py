@@ -10,7 +10,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.kafka import producer, read_topic, reader
 from stream.settings import KafkaSettings, Settings
-from stream.state.user_state import UserState, decode_state
+from stream.state.row import decode_state
+from stream.state.user_state import UserState
 from stream.wire.messages import Item, Recommendation, Request
 from stream.wire.partitioner import PARTITIONERS, murmur2_partition
 from stream.wire.times import to_iso

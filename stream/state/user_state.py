@@ -1,7 +1,7 @@
 """A user's state and how events change it: a pure fold, so that any reader of the log comes to the same state.
 
-A row is one msgpack array, stamped with the offset of the last event applied to it. Folding an offset at or below the
-stamp changes nothing, which gives exactly-once effect without transactions.
+A state is stamped with the offset of the last event applied to it. Folding an offset at or below the stamp changes
+nothing, which gives exactly-once effect without transactions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import msgspec
 from stream.wire.event_types import PURCHASE
 from stream.wire.messages import Event
 
-VERSION = 1
 HISTORY = 50  # interactions kept
+ID_BYTES = 8
 RECENT_EVENT_IDS = 64  # a producer's retry comes within seconds; 64 events of one user are minutes at least
 PURCHASED = 200  # distinct items remembered as bought, beyond the history
 
@@ -29,17 +29,16 @@ class Outcome(Enum):
     DUPLICATE = "duplicate"
 
 
-class UserState(msgspec.Struct, array_like=True):
+class UserState(msgspec.Struct):
     """One user on one partition. Columns `items`, `types`, `times` are the history, oldest first."""
 
-    version: int = VERSION
     offset: int = -1  # last applied offset of the user's partition
     events_applied: int = 0
     items: list[str] = []
     types: list[str] = []
     times: list[int] = []  # epoch milliseconds
     purchased: list[str] = []  # distinct, latest last
-    recent_event_ids: list[int] = []  # 64-bit hashes, latest last
+    recent_event_ids: bytes = b""  # digests of ID_BYTES each, latest last
     last_recommendation_id: str | None = None
     last_artifact: str | None = None
     last_items: list[str] = []  # the list served last, for scoring the next event against it
@@ -52,30 +51,13 @@ class Stamped(NamedTuple):
     event: Event
 
 
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(UserState)
-
-
-class UnknownStateVersionError(ValueError):
-    """A row was written by a newer release. Operator action: run a worker at least as new as the one that wrote it."""
-
-
-def encode_state(state: UserState) -> bytes:
-    """The changelog's row."""
-    return _ENCODER.encode(state)
-
-
-def decode_state(row: bytes) -> UserState:
-    """The state in a changelog's row. Raises UnknownStateVersionError for a row from the future."""
-    state = _DECODER.decode(row)
-    if state.version > VERSION:
-        raise UnknownStateVersionError(f"user state of version {state.version}, this release knows {VERSION}")
-    return state
-
-
-def event_id_hash(event_id: str) -> int:
-    """64 bits of an event id, the same in every process."""
-    return int.from_bytes(hashlib.blake2b(event_id.encode(), digest_size=8).digest(), "big")
+def with_event_id(recent: bytes, event_id: str) -> bytes | None:
+    """The digests of a user's latest event ids with one more; None when it is among them: the event is a repetition."""
+    digest = hashlib.blake2b(event_id.encode(), digest_size=ID_BYTES).digest()
+    at = recent.find(digest)
+    while at > 0 and at % ID_BYTES:  # a match across two digests is none
+        at = recent.find(digest, at + 1)
+    return (recent + digest)[-RECENT_EVENT_IDS * ID_BYTES :] if at < 0 else None
 
 
 def copied(state: UserState) -> UserState:
@@ -86,7 +68,6 @@ def copied(state: UserState) -> UserState:
         types=state.types[:],
         times=state.times[:],
         purchased=state.purchased[:],
-        recent_event_ids=state.recent_event_ids[:],
     )
 
 
@@ -102,7 +83,7 @@ def advance(state: UserState, events: Iterable[Stamped]) -> list[Outcome]:
     """
     outcomes = [_apply(state, offset, event) for offset, event in events]
     del state.items[:-HISTORY], state.types[:-HISTORY], state.times[:-HISTORY]
-    del state.purchased[:-PURCHASED], state.recent_event_ids[:-RECENT_EVENT_IDS]
+    del state.purchased[:-PURCHASED]
     return outcomes
 
 
@@ -110,10 +91,10 @@ def _apply(state: UserState, offset: int, event: Event) -> Outcome:
     if offset <= state.offset:
         return Outcome.DUPLICATE
     if event.event_id is not None:
-        identity = event_id_hash(event.event_id)
-        if identity in state.recent_event_ids[-RECENT_EVENT_IDS:]:
+        recent = with_event_id(state.recent_event_ids, event.event_id)
+        if recent is None:
             return Outcome.DUPLICATE
-        state.recent_event_ids.append(identity)
+        state.recent_event_ids = recent
     state.offset = offset
     state.events_applied += 1
     state.items.append(event.item_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from array import array
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from stream.kafka import reader, topic_partitions
 from stream.knowledge.manifest import PartitionSpan
 from stream.logs import Log
 from stream.settings import KafkaSettings
-from stream.state.user_state import RECENT_EVENT_IDS, event_id_hash
+from stream.state.user_state import with_event_id
 from stream.wire.decoding import Decoder, Rejection
 from stream.wire.messages import Event
 
@@ -36,19 +35,16 @@ class RecentIds:
 
     def __init__(self, users: int = MOST_USERS) -> None:
         self._users = users
-        self._recent: dict[tuple[int, str], array[int]] = {}
+        self._recent: dict[tuple[int, str], bytes] = {}
 
     def is_repeated(self, partition: int, user_id: str, event_id: str) -> bool:
         """Whether this id was among the user's last ones; remembers it when it was not."""
-        key, identity = (partition, user_id), event_id_hash(event_id)
-        recent = self._recent.pop(key, None)
-        if recent is None:
-            recent = array("Q")
-        self._recent[key] = recent  # at the end: the user seen last is forgotten last
-        if identity in recent:
+        key = (partition, user_id)
+        recent = self._recent.pop(key, b"")
+        longer = with_event_id(recent, event_id)
+        self._recent[key] = recent if longer is None else longer  # at the end: the user seen last is forgotten last
+        if longer is None:
             return True
-        recent.append(identity)
-        del recent[:-RECENT_EVENT_IDS]
         if len(self._recent) > self._users:
             del self._recent[next(iter(self._recent))]
         return False

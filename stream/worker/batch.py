@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
-from stream.state.user_state import Outcome, Stamped, UserState, advance, copied, decode_state
+from stream.state.row import decode_state
+from stream.state.user_state import Outcome, Stamped, UserState, advance, copied
 from stream.wire.decoding import Decoder, Rejection
 from stream.wire.messages import Event
 

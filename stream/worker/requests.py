@@ -14,7 +14,8 @@ from aiokafka.structs import ConsumerRecord
 
 from stream.knowledge.serving import Query, Serving
 from stream.queries import state_query
-from stream.state.user_state import UserState, decode_state
+from stream.state.row import decode_state
+from stream.state.user_state import UserState
 from stream.wire.decoding import TOO_LARGE, Decoder, Rejection
 from stream.wire.event_types import PURCHASE
 from stream.wire.messages import NO_FILTERS, EventPosition, Filters, Problem, Request, RequestKind

@@ -15,8 +15,8 @@ from stream.knowledge.serving import Query, RankedList, Serving, Stage, untimed
 from stream.metrics import WorkerMetrics
 from stream.queries import EventQueries
 from stream.settings import Settings
+from stream.state.row import encode_state
 from stream.state.table import StateTable
-from stream.state.user_state import encode_state
 from stream.wire.decoding import Decoder
 from stream.wire.messages import EventPosition
 from stream.wire.partitioner import PARTITIONERS

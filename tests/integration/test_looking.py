@@ -13,7 +13,8 @@ import pytest
 from stream.kafka import producer
 from stream.settings import KafkaSettings, Settings
 from stream.shop.broker import Broker
-from stream.state.user_state import Stamped, UserState, advance, encode_state
+from stream.state.row import encode_state
+from stream.state.user_state import Stamped, UserState, advance
 from stream.wire.messages import Event
 from stream.wire.topics import changelog_name
 

@@ -7,7 +7,8 @@ from collections import deque
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.state.user_state import HISTORY, Outcome, Stamped, UserState, advance, encode_state
+from stream.state.row import encode_state
+from stream.state.user_state import HISTORY, Outcome, Stamped, UserState, advance
 from stream.wire.messages import Event
 
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-
+from stream.state.row import encode_state
 from stream.state.user_state import (
     HISTORY,
     PURCHASED,
     RECENT_EVENT_IDS,
-    VERSION,
     Outcome,
     Stamped,
-    UnknownStateVersionError,
     UserState,
     advance,
-    decode_state,
-    encode_state,
-    event_id_hash,
+    with_event_id,
 )
 from stream.wire.messages import Event
 
@@ -82,22 +77,14 @@ def test_buying_again_makes_a_purchase_the_latest() -> None:
     assert state.purchased == ["c", "a", "b"]
 
 
-def test_rows_read_back() -> None:
-    """A row is a msgpack array whose first three members any client can read."""
-    state = UserState(items=["é"], types=["click"], times=[5], last_recommendation_id="r", last_items=["x"])
-    advance(state, [stamped(7, event_id="e")])
-    assert decode_state(encode_state(state)) == state
-    row = encode_state(UserState())
-    assert row[0] == 0x90 | len(UserState.__struct_fields__)  # fixarray
-    assert row[1:4] == bytes([VERSION, 0xFF, 0])  # version, offset -1, no events
+def test_event_ids_are_known_by_blake2b() -> None:
+    """The same in every process and language: BLAKE2b with a digest of 8 bytes."""
+    assert with_event_id(b"before..", "") == b"before.." + bytes.fromhex("e4a6a0577479b2b4")
 
 
-def test_a_row_from_the_future_is_refused() -> None:
-    """A worker older than the row's writer stops rather than losing what it cannot read."""
-    with pytest.raises(UnknownStateVersionError, match=str(VERSION + 1)):
-        decode_state(encode_state(UserState(version=VERSION + 1)))
-
-
-def test_event_id_hashes_are_blake2b() -> None:
-    """The same in every process and language: BLAKE2b with a digest of 8 bytes, big-endian."""
-    assert event_id_hash("") == 0xE4A6A0577479B2B4
+def test_a_digest_across_two_others_is_no_repetition() -> None:
+    """Only whole digests count, also behind one that is none."""
+    digest = bytes.fromhex("e4a6a0577479b2b4")
+    across = b"abc" + digest + b"defgh"
+    assert with_event_id(across, "") == across + digest
+    assert with_event_id(across + digest, "") is None

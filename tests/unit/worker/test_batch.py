@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stream.settings import EventSettings
-from stream.state.user_state import encode_state
+from stream.state.row import encode_state
 from stream.wire.decoding import Decoder
 from stream.worker.batch import Touched, decode, fold, outcome_counts
 from tests.records import chunk, event, record

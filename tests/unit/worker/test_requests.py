@@ -13,7 +13,8 @@ from stream.knowledge.popularity import LivePopularity
 from stream.knowledge.serving import Query, RankedList, Serving, Stage, untimed
 from stream.queries import event_filters
 from stream.settings import EventSettings, Settings
-from stream.state.user_state import UserState, encode_state
+from stream.state.row import encode_state
+from stream.state.user_state import UserState
 from stream.wire.decoding import Decoder
 from stream.wire.messages import EventPosition
 from stream.wire.partitioner import murmur2_partition

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from stream.metrics import WorkerMetrics
 from stream.settings import EventSettings
-from stream.state.user_state import UserState, decode_state, encode_state
+from stream.state.row import decode_state, encode_state
+from stream.state.user_state import UserState
 from stream.wire.decoding import Decoder
 from stream.wire.messages import Event
 from stream.worker.batch import Served, Touched, decode, fold
