@@ -5,7 +5,10 @@ No label ever holds a user or an item.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import SummaryMetricFamily
@@ -47,6 +50,16 @@ class Total(Collector):
         for values, (count, total) in self._totals.items():
             family.add_metric(values, count, total)
         yield family
+
+
+class BatchHistogram(Histogram):
+    """A histogram that takes the observations of a micro-batch at once."""
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        """`observe` for each: a test holds that the library keeps its counts where this adds to them."""
+        for bucket, count in Counts(map(partial(bisect_left, self._upper_bounds), values)).items():
+            self._buckets[bucket].inc(count)
+        self._sum.inc(sum(values))
 
 
 class _Family:
@@ -94,8 +107,11 @@ class WorkerMetrics(_Family):
             "exploration_slots_total", "Of these, places whose new or untouched item was drawn by lot."
         )
         self.misplaced = self._counter("misplaced_events_total", "Events not on the partition of their key.")
-        self.event_to_recommendation = self._histogram(
-            "event_to_recommendation_seconds", "From the event's Kafka timestamp to its list's delivery.", SECONDS
+        self.event_to_recommendation = BatchHistogram(
+            PREFIX + "event_to_recommendation_seconds",
+            "From the event's Kafka timestamp to its list's delivery.",
+            buckets=SECONDS,
+            registry=self.registry,
         )
         self.stage = self._histogram("stage_seconds", "Time of one micro-batch in a stage.", STAGE_SECONDS, "stage")
         self.micro_batch = self._histogram("micro_batch_events", "Events of one micro-batch.", BATCH_EVENTS)

@@ -56,10 +56,32 @@ def state_query(
     )
 
 
-def is_scored(user_id: str, share: float) -> bool:
-    """Whether a user is among those whose lists are scored: by a hash of the id, the same in every process.
+@dataclass(frozen=True)
+class ScoredEvents:
+    """Which events are held against the list before them: a matter of the event alone, the same in every process.
 
-    >>> [is_scored("u17", share) for share in (0.0, 1.0)]
-    [False, True]
+    Those of `kinds`, which say that their user wanted the item, of a share of the `users`. The list between two events
+    of one user in one micro-batch is sent to nobody and costs what a list costs: of such events a share is scored.
     """
-    return zlib.crc32(user_id.encode()) < share * 2**32
+
+    kinds: frozenset[str]
+    users: float = 1.0
+    bursts: float = 1.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> ScoredEvents:
+        """What the settings say."""
+        types, worker = settings.event_types(), settings.worker
+        return cls(frozenset(filter(types.is_positive, types.names)), worker.scored_users, worker.scored_bursts)
+
+    def of_user(self, user_id: str) -> frozenset[str]:
+        """The types of a user's events that are scored: none for a user who is not looked at.
+
+        >>> [len(ScoredEvents(frozenset({"click"}), users).of_user("u17")) for users in (0.0, 1.0)]
+        [0, 1]
+        """
+        return self.kinds if zlib.crc32(user_id.encode()) < self.users * 2**32 else frozenset()
+
+    def in_burst(self, user_id: str, offset: int) -> bool:
+        """Whether an event is scored that follows another one of its user in its micro-batch."""
+        return zlib.crc32(user_id.encode(), offset & 0xFFFFFFFF) < self.bursts * 2**32

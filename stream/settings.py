@@ -31,6 +31,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "worker.session_timeout_seconds": (1, 1_800),  # what brokers grant: group.min/max.session.timeout.ms
     "worker.startup_seconds": (1, math.inf),
     "worker.scored_users": (0, 1),
+    "worker.scored_bursts": (0, 1),
     "recommend.count": (1, 200),
     "recommend.new_slots": (0, 10),
     "trainer.refresh_seconds": (0.001, math.inf),
@@ -93,7 +94,8 @@ class WorkerSettings(Section, frozen=True):
     session_timeout_seconds: float = 10.0
     startup_seconds: float = 120.0  # without assigned and recovered partitions for this long, the process ends
     allow_other_faust: bool = False  # run with a release of Faust that the worker was not tested with
-    scored_users: float = 1.0  # share of users whose events are scored; bursts cost one list for each event scored
+    scored_users: float = 1.0  # share of users whose events are scored
+    scored_bursts: float = 0.1  # share of events scored whose list before was sent to nobody; each costs a list
 
 
 class RecommendSettings(Section, frozen=True):

@@ -21,10 +21,11 @@ from stream.kafka import read_topic
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.serving import LivePopularity, Query, Serving
 from stream.knowledge.snapshot import Snapshot
-from stream.queries import EventQueries, is_scored
+from stream.queries import EventQueries, ScoredEvents
 from stream.settings import Settings
 from stream.state.user_state import Outcome, Stamped, UserState, advance, copied
 from stream.wire.decoding import Decoder, Rejection
+from stream.wire.messages import Event
 from stream.wire.topics import EVENTS, ITEMS, RECOMMENDATIONS
 
 MOST_WAITING = 20_000  # questions: an artifact is opened once for all that wait for it
@@ -56,6 +57,7 @@ class ServedAgain:
         self._settings, self._deepest = settings, deepest
         self._lists, self._catalogue, self._open = lists, catalogue, open_artifact
         self._decoder, self._queries = Decoder(settings.events), EventQueries.of(settings)
+        self._scored = ScoredEvents.of(settings)
         self._states: dict[tuple[int, str], UserState] = {}
         self._waiting: dict[str, list[_Question]] = {}
         self._count = 0
@@ -67,10 +69,7 @@ class ServedAgain:
             self.left_out[event.code] += 1
             return
         state = self._states.setdefault((record.partition, event.user_id), UserState())
-        scored = self._decoder.types.is_positive(event.event_type) and is_scored(
-            event.user_id, self._settings.worker.scored_users
-        )
-        before = copied(state) if scored else None
+        before = copied(state) if self._is_scored(event, record, state) else None
         if advance(state, (Stamped(record.offset, event),)) == [Outcome.DUPLICATE]:
             self.left_out[DUPLICATE] += 1
         elif before is not None:
@@ -96,6 +95,16 @@ class ServedAgain:
                     asked.append(one)
                     self.ranks.setdefault((artifact, one.event_type), []).append(rank_in(one.item_id, listed))
         self.popular_ranks += [rank_in(one.item_id, popular.get(one.answered_by or "", [])) for one in asked]
+
+    def _is_scored(self, event: Event, record: ConsumerRecord, before: UserState) -> bool:
+        """As a worker decides: of an event that shares its list with the one before, by lot."""
+        if event.event_type not in self._scored.of_user(event.user_id):
+            return False
+        if before.events_applied == 0 or not self._lists.shared(
+            record.partition, event.user_id, before.offset, record.offset
+        ):
+            return True
+        return self._scored.in_burst(event.user_id, record.offset)
 
     def _ask(self, before: UserState, record: ConsumerRecord, user_id: str, item_id: str, event_type: str) -> None:
         if before.events_applied == 0:

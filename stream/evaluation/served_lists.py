@@ -69,6 +69,12 @@ class ServedLists:
         lists.offsets.append(seen.offset)
         lists.makers.append((found.provenance.artifact, found.provenance.settings))
 
+    def shared(self, partition: int, user_id: str, offset: int, later: int) -> bool:
+        """Whether one list answered two events of a user: both came in one micro-batch."""
+        lists = self._by_user.get(partition, {}).get(user_id, _Lists())
+        at = bisect_left(lists.offsets, offset)
+        return at < len(lists.offsets) and at == bisect_left(lists.offsets, later)
+
     def artifact(self, partition: int, user_id: str, offset: int) -> str:
         """The artifact that answered an event.
 

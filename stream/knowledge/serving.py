@@ -67,7 +67,7 @@ class RankedList(msgspec.Struct, frozen=True):
 
     item_ids: list[str]
     scores: list[float]
-    sources: list[list[str]]
+    sources: list[tuple[str, ...]]
     because: list[list[str]]
     propensities: list[float]
     fallback: str | None
@@ -100,7 +100,7 @@ class Serving:
         self._popular = Popular(snapshot, self.items, popularity)
         self._observed = 0
         self._not_encoded: dict[str, int] = {}
-        self._names_of_bits: dict[int, list[str]] = {}
+        self._names_of_bits: dict[int, tuple[str, ...]] = {}
         for item_id in catalogue.ids():
             if item_id not in self.items.vocabulary:
                 self.item_changed(item_id)
@@ -291,9 +291,9 @@ class Serving:
         item_ids = self.items.names(places.rows)
         return RankedList(item_ids, places.scores, names, reasons, places.chances, fallback, places.drawn)
 
-    def _sources(self, bits: int) -> list[str]:
+    def _sources(self, bits: int) -> tuple[str, ...]:
         names = self._names_of_bits.get(bits)
         if names is None:
             memories = () if self.snapshot is None else tuple(self.snapshot.memories)
-            names = self._names_of_bits[bits] = source_names(bits, memories)
+            names = self._names_of_bits[bits] = tuple(source_names(bits, memories))
         return names

@@ -81,13 +81,11 @@ def advance(state: UserState, events: Iterable[Stamped]) -> list[Outcome]:
     >>> state.offset, state.items
     (4, ['i1'])
     """
-    outcomes = [_apply(state, offset, event) for offset, event in events]
-    del state.items[:-HISTORY], state.types[:-HISTORY], state.times[:-HISTORY]
-    del state.purchased[:-PURCHASED]
-    return outcomes
+    return [advance_by(state, offset, event) for offset, event in events]
 
 
-def _apply(state: UserState, offset: int, event: Event) -> Outcome:
+def advance_by(state: UserState, offset: int, event: Event) -> Outcome:
+    """`advance` by one event."""
     if offset <= state.offset:
         return Outcome.DUPLICATE
     if event.event_id is not None:
@@ -100,8 +98,11 @@ def _apply(state: UserState, offset: int, event: Event) -> Outcome:
     state.items.append(event.item_id)
     state.types.append(event.event_type)
     state.times.append(event.timestamp)
+    if len(state.items) > HISTORY:
+        del state.items[:-HISTORY], state.types[:-HISTORY], state.times[:-HISTORY]
     if event.event_type == PURCHASE:
         if event.item_id in state.purchased:
             state.purchased.remove(event.item_id)
         state.purchased.append(event.item_id)
+        del state.purchased[:-PURCHASED]
     return Outcome.APPLIED

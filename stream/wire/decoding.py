@@ -49,6 +49,7 @@ class Decoder:
         self._request = msgspec.json.Decoder(Request)
         self._earliest = _bound("events.earliest", settings.earliest)
         self._latest = _bound("events.latest", settings.latest)
+        self._longest_id = settings.max_id_bytes
         self._ahead = int(settings.max_ahead_seconds * 1000)
 
     @property
@@ -96,10 +97,11 @@ class Decoder:
 
     def complete(self, raw: RawEvent, record_timestamp: int) -> Event | Rejection:
         """Checks what JSON's types can't say, resolves aliases and fills in the timestamp."""
-        ids = {"user_id": raw.user_id, "item_id": raw.item_id, "event_id": raw.event_id, "session_id": raw.session_id}
-        problem = self._check_ids(ids)
-        if problem is not None:
-            return problem
+        if not self._plain(raw):
+            ids = {"user_id": raw.user_id, "item_id": raw.item_id, "event_id": raw.event_id}
+            problem = self._check_ids({**ids, "session_id": raw.session_id})
+            if problem is not None:
+                return problem
         event_type = self.types.canonical(raw.event_type)
         if event_type is None:
             known = ", ".join(self.types.names)
@@ -107,17 +109,10 @@ class Decoder:
         timestamp = self._timestamp(raw.timestamp, record_timestamp)
         if isinstance(timestamp, Rejection):
             return timestamp
-        return Event(
-            user_id=raw.user_id,
-            item_id=raw.item_id,
-            event_type=event_type,
-            timestamp=timestamp,
-            event_id=raw.event_id,
-            session_id=raw.session_id,
-            quantity=raw.quantity,
-            price=raw.price,
-            recommendation_id=raw.recommendation_id,
-        )
+        return Event(  # by position: half the time
+            raw.user_id, raw.item_id, event_type, timestamp, raw.event_id, raw.session_id, raw.quantity, raw.price,
+            raw.recommendation_id,
+        )  # fmt: skip
 
     def _with_intent(self, request: Request) -> Request | Rejection:
         if request.intent is None:
@@ -134,7 +129,8 @@ class Decoder:
         if len(value) > self._settings.max_bytes:
             return Rejection(TOO_LARGE, f"the message has {len(value)} bytes, more than {self._settings.max_bytes}")
         try:
-            value.decode()  # msgspec skips unknown fields without looking whether they are text
+            if not value.isascii():
+                value.decode()  # msgspec skips unknown fields without looking whether they are text
             return decoder.decode(value)
         except msgspec.ValidationError as error:
             return _why_invalid(value, str(error))
@@ -142,6 +138,13 @@ class Decoder:
             return Rejection(NOT_JSON, _short(str(error)))
         except RecursionError:
             return Rejection(WRONG_TYPE, "the message is nested too deeply")
+
+    def _plain(self, raw: RawEvent) -> bool:
+        """Whether all ids are ASCII and short together, so that none needs a closer look."""
+        event_id, session_id = raw.event_id, raw.session_id
+        together = f"{raw.user_id}{raw.item_id}{event_id}{session_id}"
+        given = raw.user_id and raw.item_id and event_id != "" and session_id != ""
+        return bool(given) and len(together) <= self._longest_id and together.isascii()
 
     def _check_ids(self, ids: dict[str, str | None]) -> Rejection | None:
         for name, identity in ids.items():
@@ -159,17 +162,19 @@ class Decoder:
 
     def _timestamp(self, given: str | float | None, record_timestamp: int) -> int | Rejection:
         moment = record_timestamp if given is None else to_milliseconds(given)
+        latest = record_timestamp + self._ahead
+        if record_timestamp < 0 or latest > self._latest:
+            latest = self._latest
+        if moment is not None and self._earliest <= moment <= latest:
+            return moment
         shown = "of a number beyond 64 bits" if isinstance(given, int) and given.bit_length() > 64 else str(given)[:80]
         if moment is None:
             return Rejection(WRONG_TYPE, f"timestamp {shown!r} is neither ISO 8601 nor epoch milliseconds")
-        latest = self._latest if record_timestamp < 0 else min(self._latest, record_timestamp + self._ahead)
-        if not self._earliest <= moment <= latest:
-            return Rejection(
-                TIMESTAMP_OUT_OF_RANGE,
-                f"timestamp {shown} is not between {self._settings.earliest} and {self._settings.latest}, or more than "
-                f"{self._settings.max_ahead_seconds:g} s after the record's own",
-            )
-        return moment
+        return Rejection(
+            TIMESTAMP_OUT_OF_RANGE,
+            f"timestamp {shown} is not between {self._settings.earliest} and {self._settings.latest}, or more than "
+            f"{self._settings.max_ahead_seconds:g} s after the record's own",
+        )
 
 
 def _bound(name: str, text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -123,7 +124,7 @@ class RecommendedItem(msgspec.Struct, frozen=True):
 
     item_id: str
     score: float
-    source: list[str]
+    source: Sequence[str]
     propensity: float = 1.0
     reason: Reason | None = None
 

@@ -13,6 +13,7 @@ import msgspec
 
 from stream.knowledge.serving import RankedList
 from stream.state.user_state import UserState
+from stream.wire.list_json import Frame, items_json
 from stream.wire.messages import (
     EventPosition,
     Problem,
@@ -57,6 +58,10 @@ class Answers:
     def __init__(self, version: Version, generated_at: str) -> None:
         self._version = version
         self._generated_at = generated_at
+        self._provenance = Provenance(version.artifact, version.parent, None, version.settings, version.seed)
+        self._frame = Frame(self._provenance, generated_at)
+        self._last: RankedList | None = None
+        self._last_items = b""
         self._base = hashlib.blake2b(_PACK.encode(version), digest_size=DIGEST_BYTES)
 
     def identity(self, *parts: object) -> str:
@@ -99,11 +104,10 @@ class Answers:
     def failed(self, kind: str, request_id: str, request: bytes, problem: Problem, user_id: str | None = None) -> Made:
         """The answer to a request that cannot be answered."""
         identity = self.identity("failed", problem.code, request)
-        provenance = self._provenance(None)
         message = Recommendation(
-            identity, kind, user_id, request_id, [], provenance, None, self._generated_at, error=problem
+            identity, kind, user_id, request_id, [], self._provenance, None, self._generated_at, error=problem
         )
-        return Made(identity, _JSON.encode(message), [], provenance.artifact, None)
+        return Made(identity, _JSON.encode(message), [], self._version.artifact, None)
 
     def _made(
         self,
@@ -117,18 +121,25 @@ class Answers:
         moment: str | None,
         fallback: str | None,
     ) -> Made:
-        items = [
-            RecommendedItem(item_id, score, source, propensity, Reason(because) if because else None)
-            for item_id, score, source, because, propensity in zip(
-                ranked.item_ids, ranked.scores, ranked.sources, ranked.because, ranked.propensities, strict=True
-            )
-        ]
-        provenance = self._provenance(seen)
-        message = Recommendation(
-            identity, kind, user_id, request_id, items, provenance, moment, self._generated_at, fallback
-        )
-        return Made(identity, _JSON.encode(message), ranked.item_ids, provenance.artifact, fallback, ranked.drawn)
+        value = self._frame.message(
+            identity, kind, self._items(ranked),
+            user_id=user_id, request_id=request_id, seen=seen, moment=moment, fallback=fallback,
+        )  # fmt: skip
+        return Made(identity, value, ranked.item_ids, self._version.artifact, fallback, ranked.drawn)
 
-    def _provenance(self, seen: EventPosition | None) -> Provenance:
-        version = self._version
-        return Provenance(version.artifact, version.parent, seen, version.settings, version.seed)
+    def _items(self, ranked: RankedList) -> bytes:
+        if ranked is not self._last:  # before the first artifact all lists of a micro-batch are one
+            self._last, self._last_items = ranked, _items_json(ranked)
+        return self._last_items
+
+
+def _items_json(ranked: RankedList) -> bytes:
+    if not any(ranked.because):
+        return items_json(ranked.item_ids, ranked.scores, ranked.sources, ranked.propensities)
+    columns = zip(ranked.item_ids, ranked.scores, ranked.sources, ranked.because, ranked.propensities, strict=True)
+    return _JSON.encode(
+        [
+            RecommendedItem(item_id, score, source, propensity, Reason(because) if because else None)
+            for item_id, score, source, because, propensity in columns
+        ]
+    )

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
+from stream.queries import ScoredEvents
 from stream.state.row import decode_state
-from stream.state.user_state import Outcome, Stamped, UserState, advance, copied
+from stream.state.user_state import Outcome, UserState, advance_by, copied
 from stream.wire.decoding import Decoder, Rejection
 from stream.wire.messages import Event
 
 UNKNOWN_TYPE = "unknown"  # the `event_type` label of events that could not be read
 
 RowOf = Callable[[int, bytes], bytes | None]
-Wanted = Callable[[Event], bool]
 
 
 class Chunk(NamedTuple):
@@ -56,7 +56,7 @@ class Asked(NamedTuple):
     state: UserState | None
 
 
-@dataclass
+@dataclass(slots=True)
 class Touched:
     """A user whom a micro-batch's events are about, on the partition they stand on.
 
@@ -70,11 +70,7 @@ class Touched:
     events: list[Seen]
     outcomes: list[Outcome] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
-
-    @property
-    def changed(self) -> bool:
-        """Whether any of the events has changed the state (a replay changes nothing)."""
-        return Outcome.APPLIED in self.outcomes
+    changed: bool = False  # by any of the events (a replay changes nothing)
 
     @property
     def applied(self) -> list[Event]:
@@ -86,19 +82,21 @@ class Touched:
     def newest(self) -> int:
         """The newest offset that the list has seen: of the batch, duplicates too, or the stamp if that is newer."""
         last: int = self.events[-1].record.offset
-        return max(self.state.offset, last)
+        return last if last > self.state.offset else self.state.offset
 
     @property
     def oldest_record_time(self) -> int:
         """Kafka's timestamp of the event that has waited longest, epoch ms."""
+        if len(self.events) == 1:
+            return record_time(self.events[0].record)
         return min(record_time(seen.record) for seen in self.events)
 
 
 @dataclass
 class Decoded:
-    """Events by (partition, user), each in log order, and what could not be read."""
+    """Events by partition and user, each in log order, and what could not be read."""
 
-    events: dict[tuple[int, str], list[Seen]] = field(default_factory=dict)
+    events: dict[int, dict[str, list[Seen]]] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
 
 
@@ -111,50 +109,61 @@ def decode(chunks: Iterable[Chunk], decoder: Decoder) -> Decoded:
     """Sorts records into events by user and dead letters."""
     decoded = Decoded()
     for _topic, partition, records in chunks:
+        users = decoded.events.setdefault(partition, {})
         for record in records:
             event = decoder.event(record.value, record_time(record))
             if isinstance(event, Rejection):
                 decoded.dead.append(DeadLetter(record, event))
+                continue
+            seen = users.get(event.user_id)
+            if seen is None:
+                users[event.user_id] = [Seen(record, event)]
             else:
-                decoded.events.setdefault((partition, event.user_id), []).append(Seen(record, event))
+                seen.append(Seen(record, event))
     return decoded
 
 
-def fold(decoded: Decoded, row_of: RowOf, wanted: Wanted) -> list[Touched]:
+def fold(decoded: Decoded, row_of: RowOf, scored: ScoredEvents) -> list[Touched]:
     """Each user's state after the events; what stands at or below the stamp changes nothing.
 
-    `wanted` says which events are to be scored, if they are applied.
+    `scored` says which events are to be scored, if they are applied.
     """
     touched = []
-    for (partition, user_id), events in decoded.events.items():
-        row = row_of(partition, user_id.encode())
-        state = UserState() if row is None else decode_state(row)
-        user = Touched(partition, user_id, state, Served(state.last_artifact, state.last_items), events)
-        _apply(user, wanted)
-        touched.append(user)
+    for partition, users in decoded.events.items():
+        for user_id, events in users.items():
+            row = row_of(partition, user_id.encode())
+            state = UserState() if row is None else decode_state(row)
+            user = Touched(partition, user_id, state, Served(state.last_artifact, state.last_items), events)
+            _apply(user, scored)
+            touched.append(user)
     return touched
 
 
-def _apply(user: Touched, wanted: Wanted) -> None:
+def _apply(user: Touched, scored: ScoredEvents) -> None:
     """Event by event, keeping the states that events of a burst are to be scored from."""
-    changed = False
-    for seen in user.events:
-        scored = wanted(seen.event)
-        before = copied(user.state) if scored and changed else None
-        (outcome,) = advance(user.state, (Stamped(seen.record.offset, seen.event),))
+    state, kinds = user.state, scored.of_user(user.user_id)
+    for record, event in user.events:
+        wanted, before = event.event_type in kinds, None
+        if wanted and user.changed:
+            wanted = scored.in_burst(user.user_id, record.offset)
+            before = copied(state) if wanted else None
+        outcome = advance_by(state, record.offset, event)
         user.outcomes.append(outcome)
         if outcome is Outcome.APPLIED:
-            changed = True
-            if scored:
-                user.asked.append(Asked(seen.event, before))
+            user.changed = True
+            if wanted:
+                user.asked.append(Asked(event, before))
 
 
 def outcome_counts(touched: Iterable[Touched], dead: int) -> Counter[tuple[str, str]]:
     """How many events had which (event type, outcome): together as many as there were records."""
-    counts: Counter[tuple[str, str]] = Counter()
+    kinds: dict[bool, list[str]] = {True: [], False: []}
     for user in touched:
         for seen, outcome in zip(user.events, user.outcomes, strict=True):
-            counts[seen.event.event_type, outcome.value] += 1
+            kinds[outcome is Outcome.APPLIED].append(seen.event.event_type)
+    counts: Counter[tuple[str, str]] = Counter()
+    for applied, outcome in ((True, Outcome.APPLIED), (False, Outcome.DUPLICATE)):
+        counts.update({(kind, outcome.value): count for kind, count in Counter(kinds[applied]).items()})
     if dead:
         counts[UNKNOWN_TYPE, "dead"] = dead
     return counts

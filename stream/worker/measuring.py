@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from stream.knowledge.serving import Serving
 from stream.logs import Log
 from stream.metrics import WorkerMetrics
-from stream.queries import is_scored
+from stream.queries import ScoredEvents
 from stream.settings import Settings
-from stream.wire.messages import Event
-from stream.wire.partitioner import PARTITIONERS
+from stream.wire.partitioner import partitions_of
 from stream.worker.answers import Made
 from stream.worker.batch import DeadLetter, Served, Touched, outcome_counts
 from stream.worker.requests import Replied
@@ -51,8 +50,7 @@ class Measuring:
 
     def __init__(self, metrics: WorkerMetrics, settings: Settings) -> None:
         self._metrics = metrics
-        self._types, self._share = settings.event_types(), settings.worker.scored_users
-        self._partitioner = PARTITIONERS[settings.kafka.partitioner]
+        self.scored = ScoredEvents.of(settings)
         self._kafka = settings.kafka
         self._newest = NewestArtifacts(metrics)
         self._warned = False
@@ -69,10 +67,6 @@ class Measuring:
     def stage_took(self, name: str, seconds: float) -> None:
         """Takes note of a stage's time."""
         self._metrics.stage.labels(name).observe(seconds)
-
-    def wanted(self, event: Event) -> bool:
-        """Whether an event is scored: it says that its user wanted the item, and the user is of the share looked at."""
-        return self._types.is_positive(event.event_type) and is_scored(event.user_id, self._share)
 
     def score(self, touched: Sequence[Touched], between: Sequence[Served], serving: Serving) -> Score:
         """Holds the events against the lists before them, ours and the popular one."""
@@ -106,24 +100,20 @@ class Measuring:
         metrics.recommended_items.inc(sum(len(made.item_ids) for made in every))
         metrics.exploration_slots.inc(sum(made.drawn for made in every))
         now = time.time_ns() // 1_000_000
-        for user in touched:
-            metrics.event_to_recommendation.observe(max(0, now - user.oldest_record_time) / 1000)
+        metrics.event_to_recommendation.observe_all([max(0, now - user.oldest_record_time) / 1000 for user in touched])
         self._misplaced(touched)
         self._scored(scored, None if serving.snapshot is None else serving.snapshot.artifact_id)
         self._coverage(lists, serving)
 
     def _misplaced(self, touched: Sequence[Touched]) -> None:
-        if self._partitioner is None:
+        kafka = self._kafka
+        right = partitions_of(kafka.partitioner, [user.user_id.encode() for user in touched], kafka.partitions)
+        if right is None:
             return
-        count = 0
-        example: Touched | None = None
-        for user in touched:
-            if self._partitioner(user.user_id.encode(), self._kafka.partitions) != user.partition:
-                count += len(user.events)
-                example = user
-        if example is None:
+        misplaced = [user for user, partition in zip(touched, right, strict=True) if partition != user.partition]
+        if not misplaced:
             return
-        self._metrics.misplaced.inc(count)
+        self._metrics.misplaced.inc(sum(len(user.events) for user in misplaced))
         if not self._warned:
             self._warned = True
             log.warning(
@@ -131,7 +121,7 @@ class Measuring:
                 "partition them as kafka.partitioner says (librdkafka: partitioner=murmur2_random), or set "
                 "kafka.partitioner to what the producers do",
                 partitioner=self._kafka.partitioner,
-                partition=example.partition,
+                partition=misplaced[-1].partition,
             )
 
     def _scored(self, scored: Score, serving: str | None) -> None:
@@ -158,5 +148,6 @@ class Measuring:
             self._artifact = snapshot.artifact_id
             self._recommended.clear()
         rows = snapshot.vocabulary.rows
-        self._recommended.update(item for made in lists for item in made.item_ids if item in rows)
+        first = set().union(*(made.item_ids for made in lists)) - self._recommended
+        self._recommended.update(item_id for item_id in first if item_id in rows)
         self._metrics.coverage.set(len(self._recommended) / len(snapshot))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -53,14 +52,16 @@ class Outbox:
         partition: int,
         key: bytes | None,
         value: bytes | None,
-        headers: Sequence[tuple[str, bytes]] = (),
+        headers: list[tuple[str, bytes]] | None = None,
     ) -> None:
         """One more record, behind those added before it."""
-        record = {"timestamp": None, "key": key, "value": value, "headers": list(headers)}
-        batches = self._batches.setdefault(TopicPartition(topic, partition), [])
-        if not batches or batches[-1].append(**record) is None:
+        batches = self._batches.get((topic, partition))  # which a TopicPartition equals
+        if batches is None:
+            batches = self._batches[TopicPartition(topic, partition)] = [self._producer.create_batch()]
+        if batches[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
             batches.append(self._producer.create_batch())
-            batches[-1].append(**record)  # an empty batch takes a record of any size
+            # an empty batch takes a record of any size
+            batches[-1].append(timestamp=None, key=key, value=value, headers=headers)
 
     async def deliver(self) -> dict[TopicPartition, Delivered]:
         """Sends everything and returns once Kafka has all of it. Raises KafkaError if it has not."""

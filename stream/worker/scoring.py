@@ -33,19 +33,32 @@ def score(touched: Iterable[Touched], between: Iterable[Served], popular: Sequen
 
     Events of users who have not been served a list before are not scored.
     """
-    result = Score()
-    popular_sets = {depth: frozenset(popular[:depth]) for depth in DEPTHS}
+    popular_ranks = {item_id: rank for rank, item_id in enumerate(popular, 1)}
+    ranks: dict[Kind, list[int]] = {}
+    popular_ones: dict[str, list[int]] = {}
     for item_id, event_type, served in _pairs(touched, iter(between)):
-        listed, kind = served.items[: DEPTHS[-1]], (served.artifact, event_type)
+        listed = served.items
         if not listed:
             continue
         rank = listed.index(item_id) + 1 if item_id in listed else 0
-        result.events[kind] += 1
-        sums = result.reciprocal_ranks
-        sums[served.artifact] = sums.get(served.artifact, 0.0) + (1 / rank if rank else 0.0)
+        ranks.setdefault((served.artifact, event_type), []).append(rank)
+        popular_ones.setdefault(event_type, []).append(popular_ranks.get(item_id, 0))
+    return _counted(ranks, popular_ones)
+
+
+def _counted(ranks: dict[Kind, list[int]], popular: dict[str, list[int]]) -> Score:
+    """Ranks count from 1; 0 is no hit."""
+    result = Score()
+    for kind, found in ranks.items():
+        places, sums = Counter(found), result.reciprocal_ranks
+        result.events[kind] = len(found)
+        within = [(rank, count) for rank, count in sorted(places.items()) if 0 < rank <= DEPTHS[-1]]
+        sums[kind[0]] = sums.get(kind[0], 0.0) + sum(count / rank for rank, count in within)
         for depth in DEPTHS:
-            result.hits[depth, kind] += 0 < rank <= depth
-            result.popular_hits[depth, event_type] += item_id in popular_sets[depth]
+            result.hits[depth, kind] = sum(count for rank, count in within if rank <= depth)
+    for event_type, found in popular.items():
+        for depth in DEPTHS:
+            result.popular_hits[depth, event_type] = sum(0 < rank <= depth for rank in found)
     return result
 
 

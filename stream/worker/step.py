@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from stream.knowledge.serving import Query, RankedList, Serving, Stage, untimed
+from stream.knowledge.serving import RankedList, Serving
 from stream.metrics import WorkerMetrics
 from stream.queries import EventQueries
 from stream.settings import Settings
@@ -91,12 +91,11 @@ class MicroBatch:
             decoded = decode(events, self._decoder)
         # 3. fold
         with measuring.stage("state"):
-            touched = fold(decoded, self._table.row, measuring.wanted)
+            touched = fold(decoded, self._table.row, measuring.scored)
         # 4. recommend
         lists = await self._recommend(touched, serving, answers)
         scored = measuring.score(touched, await self._between(touched, serving), serving)
-        after = {(user.partition, user.user_id.encode()): user for user in touched}
-        replied = self._requests.reply(requests, serving, answers, self._row_after(after))
+        replied = self._requests.reply(requests, serving, answers, self._row_after(touched if requests else ()))
         # 5. gather
         emitting = time.perf_counter()
         outbox = Outbox(self._producer)
@@ -112,7 +111,8 @@ class MicroBatch:
         # 7. keep
         for partition, encoded in changed.items():
             self._table.put(partition, encoded, delivered[TopicPartition(self._changelog, partition)].offset)
-        self._knowledge.observe(event for user in touched for event in user.applied)
+        if serving.snapshot is None:
+            self._knowledge.observe(event for user in touched for event in user.applied)
         measuring.stage_took("emit", time.perf_counter() - emitting)
         measuring.batch(touched, lists, dead=decoded.dead, replied=replied, scored=scored, serving=serving)
         return True
@@ -131,33 +131,46 @@ class MicroBatch:
     async def _recommend(self, touched: Sequence[Touched], serving: Serving, answers: Answers) -> list[Made]:
         """One list for each user touched, in slices: between them the loop sees to heartbeats and to new chunks."""
         width = SLICE_BEHIND if sum(len(user.events) for user in touched) > BEHIND else SLICE
+        common = self._common(touched, serving)
         made: list[Made] = []
         for start in range(0, len(touched), width):
             users = touched[start : start + width]
-            ranked = _ranked(serving, [self._queries.ask(user.state) for user in users], self._measuring.stage)
+            if common is not None:
+                ranked = common * len(users)
+            else:
+                ranked = serving.recommend([self._queries.ask(user.state) for user in users], self._measuring.stage)
             for user, listed in zip(users, ranked, strict=True):
                 seen = EventPosition(self._events, user.partition, user.newest)
                 made.append(answers.for_user(user.user_id, user.state, seen, listed))
             await asyncio.sleep(0)
         return made
 
+    def _common(self, touched: Sequence[Touched], serving: Serving) -> list[RankedList] | None:
+        """The list that all of them get, if histories count for nothing, as before the first artifact."""
+        if not touched or serving.snapshot is not None or self._queries.filters.exclude_purchased is True:
+            return None
+        return serving.recommend([self._queries.ask(touched[0].state)])
+
     async def _between(self, touched: Sequence[Touched], serving: Serving) -> list[Served]:
         """The lists between the events of one user, which nobody is sent: they are made to score the next event."""
         states = [asked.state for user in touched for asked in user.asked if asked.state is not None]
         artifact = None if serving.snapshot is None else serving.snapshot.artifact_id
         made: list[Served] = []
+        common = self._common(touched, serving)
         for start in range(0, len(states), SLICE_BEHIND):
-            queries = [self._queries.ask(state) for state in states[start : start + SLICE_BEHIND]]
+            part = states[start : start + SLICE_BEHIND]
             with self._measuring.stage("score"):
-                made += [Served(artifact, ranked.item_ids) for ranked in _ranked(serving, queries, untimed)]
+                ranked = common * len(part) if common else serving.recommend([self._queries.ask(one) for one in part])
+                made += [Served(artifact, one.item_ids) for one in ranked]
             await asyncio.sleep(0)
         return made
 
-    def _row_after(self, touched: dict[tuple[int, bytes], Touched]) -> RowOf:
+    def _row_after(self, touched: Sequence[Touched]) -> RowOf:
         """Rows as they are after the events of this micro-batch, which come before its requests."""
+        after = {(user.partition, user.user_id.encode()): user for user in touched}
 
         def row(partition: int, user: bytes) -> bytes | None:
-            changed = touched.get((partition, user))
+            changed = after.get((partition, user))
             return self._table.row(partition, user) if changed is None else encode_state(changed.state)
 
         return row
@@ -191,10 +204,3 @@ class MicroBatch:
                 continue
             written[record.topic] = record.offset
             outbox.add(self._dead_letters, record.partition, *letter_for(letter, self._letter_bytes))
-
-
-def _ranked(serving: Serving, queries: Sequence[Query], stage: Stage) -> list[RankedList]:
-    """Lists for queries that are alike but for their histories, which count for nothing before the first artifact."""
-    if serving.snapshot is None and queries[0].filters.exclude_purchased is not True:
-        return serving.recommend(queries[:1]) * len(queries)
-    return serving.recommend(queries, stage)

@@ -22,7 +22,8 @@ TYPES, SHARES = ("click", "cart", "purchase", "remove", "dislike"), (0.7, 0.1, 0
 
 @pytest.fixture
 def shop(kafka_broker: Broker, tmp_path: Path) -> Iterator[Shop]:
-    shop = Shop(kafka_broker, "live.", tmp_path, ALLUVIUM_RECOMMEND__SEED="11").create_topics()
+    settings = {"ALLUVIUM_RECOMMEND__SEED": "11", "ALLUVIUM_WORKER__SCORED_BURSTS": "0.5"}
+    shop = Shop(kafka_broker, "live.", tmp_path, **settings).create_topics()
     yield shop
     shop.close()
 
@@ -53,7 +54,8 @@ def send_third(shop: Shop, rng: np.random.Generator) -> None:
 def test_live_counters_and_evaluate_agree(shop: Shop) -> None:
     """Two artifacts, the second announced while events are under way: every event, hit and reciprocal rank is the same.
 
-    By artifact, cut-off and event type, though the worker took the events in micro-batches of all sizes.
+    By artifact, cut-off and event type, though the worker took the events in micro-batches of all sizes and scored half
+    of those within bursts.
     """
     rng = np.random.default_rng(5)
     store = ArtifactStore(str(shop.directory / "artifacts"), shop.directory / "cache")

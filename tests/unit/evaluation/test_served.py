@@ -7,11 +7,11 @@ import pytest
 from stream.evaluation.served import ServedAgain, summed_up
 from stream.evaluation.served_lists import NO_ARTIFACT, NO_LIST, OTHER_SETTINGS, ServedLists, UnknownListError
 from stream.knowledge.catalogue import Catalogue
-from stream.settings import Settings
+from stream.settings import Settings, WorkerSettings
 from tests.artifacts import made_snapshot
 from tests.records import event, record
 
-SETTINGS = Settings()
+SETTINGS = Settings(worker=WorkerSettings(scored_bursts=1.0))
 DIGEST = SETTINGS.digest()
 
 
@@ -113,3 +113,20 @@ def test_the_numbers_are_those_of_the_ranks() -> None:
     assert found["by_artifact"]["a1"]["hits"] == {"10": {"cart": 0, "click": 1}, "20": {"cart": 1, "click": 1}}
     assert found["by_artifact"]["a1"]["reciprocal_rank_sum"] == pytest.approx(1 + 1 / 11)
     assert found["by_artifact"]["a2"]["reciprocal_rank_sum"] == pytest.approx(1 / 2)
+
+
+def test_of_events_that_share_a_list_a_share_is_asked() -> None:
+    """One list for events 0 to 2 and one for 3 and 4: none in between is asked at a share of 0, all at 1."""
+    snapshot, _ = made_snapshot(items=60)
+    for share, asked in ((0.0, 1), (1.0, 4)):
+        again = ServedAgain(
+            Settings(worker=WorkerSettings(scored_bursts=share)),
+            lists=lists_of(answered("u", 2, "a1"), answered("u", 4, "a1")),
+            catalogue=Catalogue(),
+            open_artifact=lambda _artifact: snapshot,
+            deepest=20,
+        )
+        for offset in range(5):
+            again.event(record(offset, event("u", f"i{offset}")))
+        again.finish()
+        assert (sum(map(len, again.ranks.values())), again.left_out["first_of_user"]) == (asked, 1)

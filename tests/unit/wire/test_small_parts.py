@@ -6,9 +6,11 @@ import zlib
 
 import pytest
 from aiokafka.partitioner import murmur2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream.wire.event_types import DEFAULT_EVENT_TYPES, EventType, EventTypes
-from stream.wire.partitioner import PARTITIONERS, crc32_partition, murmur2_partition
+from stream.wire.partitioner import MANY, PARTITIONERS, crc32_partition, murmur2_partition, partitions_of
 from stream.wire.times import to_iso, to_milliseconds
 
 
@@ -69,3 +71,12 @@ def test_crc32_is_librdkafkas_default() -> None:
     assert zlib.crc32(b"123456789") == 0xCBF43926
     assert crc32_partition(b"123456789", 8) == 0xCBF43926 % 8
     assert PARTITIONERS["any"] is None
+
+
+@given(st.lists(st.binary(max_size=9), max_size=6), st.integers(1, 99))
+def test_many_keys_go_where_each_alone_goes(keys: list[bytes], partitions: int) -> None:
+    """Keys of all lengths, so many of each that arrays are used."""
+    many = keys * MANY
+    for name, alone in PARTITIONERS.items():
+        together = partitions_of(name, many, partitions)
+        assert together == (None if alone is None else [alone(key, partitions) for key in many])

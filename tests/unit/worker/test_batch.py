@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stream.queries import ScoredEvents
 from stream.settings import EventSettings
 from stream.state.row import encode_state
 from stream.wire.decoding import Decoder
@@ -9,16 +10,13 @@ from stream.worker.batch import Touched, decode, fold, outcome_counts
 from tests.records import chunk, event, record
 
 DECODER = Decoder(EventSettings())
-
-
-def everything(_event: object) -> bool:
-    return True
+EVERYTHING = ScoredEvents(frozenset({"click", "purchase"}))
 
 
 def touched_by(*records: tuple[int, object], rows: dict[tuple[int, bytes], bytes] | None = None) -> list[Touched]:
     chunks = [chunk(*(record(offset, value) for offset, value in records))]
     held = rows or {}
-    return fold(decode(chunks, DECODER), lambda partition, user: held.get((partition, user)), everything)
+    return fold(decode(chunks, DECODER), lambda partition, user: held.get((partition, user)), EVERYTHING)
 
 
 def test_every_record_is_applied_duplicate_or_dead() -> None:
@@ -28,7 +26,7 @@ def test_every_record_is_applied_duplicate_or_dead() -> None:
         (3, event("v", "b", "buy", event_id="e")), (4, event("u", "b", "buy", event_id="e")), (5, None),
     ]  # fmt: skip
     decoded = decode([chunk(*(record(offset, value) for offset, value in records))], DECODER)
-    counts = outcome_counts(fold(decoded, lambda _partition, _user: None, everything), len(decoded.dead))
+    counts = outcome_counts(fold(decoded, lambda _partition, _user: None, EVERYTHING), len(decoded.dead))
     assert counts == {
         ("click", "applied"): 1, ("purchase", "applied"): 2, ("purchase", "duplicate"): 1, ("unknown", "dead"): 2,
     }  # fmt: skip
@@ -55,5 +53,5 @@ def test_a_duplicate_counts_as_seen_behind_the_stamp() -> None:
 def test_a_user_on_two_partitions_has_two_states() -> None:
     """Stamps are offsets of one partition, so each partition has its own row."""
     chunks = [chunk(record(9, event("u", "a"), partition=0)), chunk(record(2, event("u", "b"), partition=1))]
-    states = fold(decode(chunks, DECODER), lambda _partition, _user: None, everything)
+    states = fold(decode(chunks, DECODER), lambda _partition, _user: None, EVERYTHING)
     assert [(user.partition, user.state.offset, user.state.items) for user in states] == [(0, 9, ["a"]), (1, 2, ["b"])]

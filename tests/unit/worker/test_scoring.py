@@ -11,28 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.metrics import WorkerMetrics
+from stream.queries import ScoredEvents
 from stream.settings import EventSettings
 from stream.state.row import decode_state, encode_state
 from stream.state.user_state import UserState
 from stream.wire.decoding import Decoder
-from stream.wire.messages import Event
 from stream.worker.batch import Served, Touched, decode, fold
 from stream.worker.measuring import KEPT, NewestArtifacts
 from stream.worker.scoring import Score, score
 from tests.records import chunk, event, record
 
 DECODER = Decoder(EventSettings())
+EVERYTHING = ScoredEvents(frozenset({"click", "cart", "purchase"}))
 Rows = dict[tuple[int, bytes], bytes]
 
 
-def wanted(seen: Event) -> bool:
-    return DECODER.types.is_positive(seen.event_type)
-
-
-def touched_by(*records: tuple[int, object], rows: Rows | None = None) -> list[Touched]:
+def touched_by(
+    *records: tuple[int, object], rows: Rows | None = None, scored: ScoredEvents = EVERYTHING
+) -> list[Touched]:
     chunks = [chunk(*(record(offset, value) for offset, value in records))]
     held = rows or {}
-    return fold(decode(chunks, DECODER), lambda partition, user: held.get((partition, user)), wanted)
+    return fold(decode(chunks, DECODER), lambda partition, user: held.get((partition, user)), scored)
 
 
 def served(*item_ids: str, artifact: str = "a1") -> Rows:
@@ -75,6 +74,23 @@ def test_within_a_burst_each_event_is_asked_for_from_the_state_before_it() -> No
     scored = score([user], between, [])
     assert scored.events == {("a1", "click"): 1, ("a2", "click"): 2}
     assert scored.reciprocal_ranks == {"a1": 1.0, "a2": pytest.approx(1 / 2 + 1)}
+
+
+def test_a_share_of_the_events_within_bursts_is_scored() -> None:
+    """By lot, the same wherever the event is looked at; the first event of each burst is scored in any case."""
+    log = [(at, event(f"u{at % 100}", "i1")) for at in range(1, 1_000)]
+    held = {(0, f"u{number}".encode()): encode_state(UserState(offset=0, last_items=["i1"])) for number in range(100)}
+    few = ScoredEvents(EVERYTHING.kinds, bursts=0.25)
+    asked = [one for user in touched_by(*log, rows=held, scored=few) for one in user.asked]
+    assert sum(one.state is None for one in asked) == 100
+    assert sum(one.state is not None for one in asked) == sum(
+        few.in_burst(f"u{at % 100}", at) for at in range(101, 1_000)
+    )
+    assert 0.2 < (len(asked) - 100) / 899 < 0.3
+    none = [
+        one for user in touched_by(*log, rows=held, scored=ScoredEvents(few.kinds, bursts=0.0)) for one in user.asked
+    ]
+    assert len(none) == 100
 
 
 def test_a_burst_of_somebody_new_is_scored_from_the_second_event_on() -> None:

@@ -1,0 +1,66 @@
+"""Lists put together from pieces are what msgspec writes for the messages of the contract, byte for byte."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.knowledge.serving import RankedList
+from stream.state.user_state import UserState
+from stream.wire.messages import EventPosition, Provenance, Reason, Recommendation, RecommendedItem
+from stream.wire.times import to_iso
+from stream.worker.answers import Answers, Version
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+names = st.lists(st.sampled_from(["ann", "sessions", "covisitation", "trending", "new"]), max_size=3).map(tuple)
+numbers = st.floats() | st.floats(0, 1, width=32)
+places = st.tuples(text, numbers, names, st.lists(text, max_size=2), numbers)
+optional = st.none() | text
+versions = st.builds(
+    Version, optional, optional, st.just(((0, 3),)), text.map("sha256:".__add__), st.integers(-(2**63), 2**63 - 1)
+)
+
+
+@given(
+    st.lists(places, max_size=5),
+    versions,
+    text,
+    optional,
+    st.none() | st.builds(EventPosition, text, st.integers(0, 99), st.integers(-1, 2**62)),
+    st.sampled_from(["popular", "unknown_user", None]),
+    st.booleans(),
+)
+def test_a_list_from_pieces_is_what_msgspec_writes(  # noqa: PLR0917
+    columns: list[tuple[str, float, tuple[str, ...], list[str], float]],
+    version: Version,
+    asked_by: str,
+    user_id: str | None,
+    seen: EventPosition | None,
+    fallback: str | None,
+    reasons: bool,
+) -> None:
+    """Any ids, numbers, reasons, provenance and absent fields, for events and for requests."""
+    item_ids, scores = [place[0] for place in columns], [place[1] for place in columns]
+    sources, chances = [place[2] for place in columns], [place[4] for place in columns]
+    because = [place[3] if reasons else [] for place in columns]
+    ranked = RankedList(item_ids, scores, sources, because, chances, fallback)
+    items = [
+        RecommendedItem(item_id, score, source, chance, Reason(why) if why else None)
+        for item_id, score, source, why, chance in zip(item_ids, scores, sources, because, chances, strict=True)
+    ]
+    answers, clock = Answers(version, "2026-11-23T12:00:00.000Z"), "2026-11-23T12:00:00.000Z"
+    provenance = Provenance(version.artifact, version.parent, seen, version.settings, version.seed)
+
+    made = answers.for_request("user", asked_by, b"{}", ranked, now=5, partition=0, user_id=user_id, seen=seen)
+    written = Recommendation(
+        made.recommendation_id, "user", user_id, asked_by, items, provenance, to_iso(5), clock, fallback
+    )
+    assert made.value == msgspec.json.encode(written)
+
+    if seen is not None:
+        made = answers.for_user(asked_by, UserState(times=[]), seen, ranked)
+        written = Recommendation(
+            made.recommendation_id, "user", asked_by, None, items, provenance, None, clock, fallback
+        )
+        assert made.value == msgspec.json.encode(written)
