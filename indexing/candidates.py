@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from indexing import union as kernel
 from indexing.arrays import frozen
-from indexing.habits import HabitFacts
+from indexing.columns import NEGATIVE, POSITIVE, PURCHASE, SCORE_COLUMNS
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s
-from indexing.sources.covisitation import Covisitation
-from indexing.wanted import WantedFacts
+from indexing.item_facts import ItemFacts
 
 # Of each source with scores, `<name>_score` (divided by the best of the list), `<name>_rank` (1 / (1 + place)) and
 # `<name>_strength` (log(1 + 1000 * score)), all 0 where it did not find the item; then, for every candidate:
@@ -76,29 +75,6 @@ class Found:
 
 
 @dataclass(frozen=True)
-class ItemFacts:
-    """What is known of items: `vectors` (N + E, D) normalised, of which the last E are newer than the artifact and have
-    nothing else; `popularity` (N, 3) log(1 + decayed counts), `counts` (N,) events, `first_seen` (N,) epoch
-    milliseconds, `wanted` by event type; `together`: which items are visited together with each;
-    `habits` within sessions.
-    """
-
-    vectors: Floats
-    popularity: Floats
-    counts: Floats
-    first_seen: Int64s
-    wanted: WantedFacts
-    together: Covisitation
-    habits: HabitFacts
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "vectors", frozen(self.vectors, np.float32))
-        object.__setattr__(self, "popularity", frozen(self.popularity, np.float32))
-        object.__setattr__(self, "counts", frozen(self.counts, np.float32))
-        object.__setattr__(self, "first_seen", frozen(self.first_seen, np.int64))
-
-
-@dataclass(frozen=True)
 class Candidates:
     """Candidates of B users, M together: `rows` (M,), `starts` (B + 1,), `sources` (M,) bits, `features` (M, F)."""
 
@@ -140,8 +116,8 @@ def kinds_of(event_types: Sequence[str], unwanted: Sequence[str]) -> npt.NDArray
     """What each event type means to features: a purchase, a rejection (`remove` and all `unwanted` types) or neither,
     (types,).
     """
-    meaning = {"purchase": kernel.PURCHASE, "remove": kernel.NEGATIVE} | dict.fromkeys(unwanted, kernel.NEGATIVE)
-    return np.array([meaning.get(name, kernel.POSITIVE) for name in event_types], np.uint8)
+    meaning = {"purchase": PURCHASE, "remove": NEGATIVE} | dict.fromkeys(unwanted, NEGATIVE)
+    return np.array([meaning.get(name, POSITIVE) for name in event_types], np.uint8)
 
 
 def union(
@@ -154,20 +130,22 @@ def union(
     new: Found,
     again: Int32s,
     trending: Int32s,
+    vectors: Floats,
     facts: ItemFacts,
     available: npt.NDArray[np.bool_],
 ) -> Candidates:
     """Joins the sources' lists (and each user's own recent items) to candidates, each item once a list.
 
     `users` (B, D) user vectors; `memories` what each memory found, in the order of its features and bits; `again`
-    (B, k) what each user has bought and may buy again; `trending` rows for everybody; `available` (N + E,): rows that
-    may be candidates. The order within a list is that of the sources, so it depends on nothing but the arguments.
+    (B, k) what each user has bought and may buy again; `trending` rows for everybody; `vectors` (N + E, D) normalised,
+    of which the last E are newer than the artifact and have no `facts`; `available` (N + E,): rows that may be
+    candidates. The order within a list is that of the sources, so it depends on nothing but the arguments.
     """
     rows_found, scores_found = _stacked([*memories, ann], len(batch))
     room = rows_found.shape[0] * rows_found.shape[2] + new.rows.shape[1] + again.shape[1] + RECENTS + len(trending)
     most = max(room * len(batch), 1)
     rows, sources = np.empty(most, np.int32), np.empty(most, np.uint16)
-    features = np.empty((most, kernel.SCORE_COLUMNS * len(rows_found) + len(COMMON_FEATURES)), np.float32)
+    features = np.empty((most, SCORE_COLUMNS * len(rows_found) + len(COMMON_FEATURES)), np.float32)
     starts = np.zeros(len(batch) + 1, np.int64)
     kernel.join(
         (batch.rows, batch.types, batch.times, batch.starts, batch.now, batch.intents, batch.owned, batch.owned_starts),
@@ -178,9 +156,9 @@ def union(
         np.array(trending, np.int32),
         RECENTS,
         available,
-        (facts.vectors, facts.popularity, facts.counts, facts.first_seen, *facts.wanted),
+        frozen(vectors, np.float32),
+        (facts.table, facts.wanted_pairs, facts.wanted.rarities, facts.as_of),
         (facts.together.starts, facts.together.rows, facts.together.scores),
-        facts.habits,
         (rows, starts, sources, features),
     )
     size = starts[-1]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from indexing.columns import NEW
 from indexing.kernels import _best
-from indexing.union import NEW
 
 SHORTEST = 10  # items of a list that has such places
 DRAWN_FROM = 16  # cold candidates for each place

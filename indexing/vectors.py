@@ -16,7 +16,7 @@ from indexing.arrays import frozen
 from indexing.histories import Floats, Int32s, Int64s
 
 FLAT_BELOW = 5_000  # items; up to here an exact scan costs less than it saves
-NPROBE = 16
+NPROBE = 8
 _NEVER = 2**31 - 1  # queries
 _USUAL_THRESHOLD = 20  # FAISS's own default, good for training
 
@@ -76,9 +76,11 @@ class VectorIndex:
         """
         faiss.cvar.distance_compute_blas_threshold = _NEVER
         scores, rows = self.index.search(np.ascontiguousarray(queries, np.float32), k)
-        if k > 1 and (scores[:, 1:] == scores[:, :-1]).any():
-            order = np.lexsort((rows, -scores), axis=1)
-            rows, scores = np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+        equal = np.flatnonzero((scores[:, 1:] == scores[:, :-1]).any(axis=1))
+        if len(equal):
+            order = np.lexsort((rows[equal], -scores[equal]), axis=1)
+            rows[equal] = np.take_along_axis(rows[equal], order, 1)
+            scores[equal] = np.take_along_axis(scores[equal], order, 1)
         scores[rows < 0] = 0.0
         return rows.astype(np.int32), scores
 

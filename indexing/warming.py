@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from indexing.candidates import Found, ItemFacts, kinds_of, union
+from indexing.candidates import Found, kinds_of, union
 from indexing.habits import Habits
 from indexing.histories import HistoryBatch, Interactions
+from indexing.item_facts import ItemFacts
 from indexing.lists import best_of_lists
 from indexing.owned import bought_before, to_buy_again
 from indexing.source import Contents
@@ -35,8 +36,8 @@ def compile_kernels() -> None:
         again=to_buy_again(batch, everything),
         new=Found(*nearest_of(users, vectors, keys, available=everything, keys=keys, k=1)),
         trending=trending.top(2),
+        vectors=vectors,
         facts=ItemFacts(
-            vectors,
             trending.popularity(),
             np.ones(2, np.float32),
             trending.first_seen,

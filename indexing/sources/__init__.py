@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from indexing.source import Source
 
-MOST = 12  # at once: each has a bit of its own beside those of `indexing.union`
+MOST = 12  # at once: each has a bit of its own beside those of `indexing.columns`
 
 
 def names() -> list[str]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from indexing.columns import TRENDING
 from indexing.histories import Floats, Int32s
 from indexing.sources.covisitation import LAST_WEIGHTS
-from indexing.union import TRENDING
 from stream.knowledge.snapshot import Snapshot
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from indexing.columns import ANN, NEW, TRENDING
 from indexing.histories import Floats, Int64s
-from indexing.union import ANN, NEW, TRENDING
 from indexing.vectors import nearest_of
 from stream.knowledge.popularity import LivePopularity
 from stream.knowledge.served import Bools, ServedItems

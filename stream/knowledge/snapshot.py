@@ -10,28 +10,26 @@ from typing import Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from indexing.arrays import frozen
 from indexing.candidates import (
     Candidates,
     Found,
-    ItemFacts,
     feature_names,
     kinds_of,
     merged,
     source_bit,
-    source_names,
     union,
 )
+from indexing.columns import NEGATIVE
 from indexing.habits import Habits
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s
+from indexing.item_facts import ItemFacts
 from indexing.lists import best_of_lists
 from indexing.owned import to_buy_again
 from indexing.source import Source
 from indexing.sources.covisitation import Covisitation
 from indexing.trending import NEVER, Trending
-from indexing.union import NEGATIVE
 from indexing.vectors import VectorIndex, nearest_of
-from indexing.wanted import Wanted, WantedFacts
+from indexing.wanted import Wanted
 from models.encoder import HistoryEncoder
 from models.ranker import Ranker
 from models.tower import ItemTower
@@ -39,7 +37,7 @@ from models.vocabulary import UNKNOWN, Vocabulary
 from stream.knowledge.lots import lot
 from stream.knowledge.repurchase import RARE
 
-PER_SOURCE = 60
+PER_SOURCE = 40  # candidates; half as many again cost a third more and make no list better
 TRENDING = 20
 UNTOUCHED = 20  # of the new and the untouched items
 MOST_UNTOUCHED = 512  # of the artifact's items, passed over for each list: some ten microseconds
@@ -137,10 +135,6 @@ class Snapshot:
         """What is visited together; without any neighbours where that is none of the sources."""
         return cast(Covisitation, self.memories.get("covisitation", Covisitation.empty(len(self))))
 
-    def sources_of(self, bits: int) -> list[str]:
-        """The names of a candidate's sources."""
-        return source_names(bits, list(self.memories))
-
     def bit(self, source: str) -> int:
         """The bit of a source in candidates, 0 where it is none."""
         return source_bit(source, list(self.memories)) if source in self.memories else 0
@@ -169,9 +163,12 @@ class Snapshot:
         return self.trending.popularity()
 
     @cached_property
-    def _facts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, WantedFacts]:
-        first_seen = frozen(self.trending.first_seen, np.int64)
-        return frozen(self.popularity, np.float32), frozen(self.counts, np.float32), first_seen, self.wanted.facts
+    def facts(self) -> ItemFacts:
+        """What the ranker reads of items."""
+        first_seen = self.trending.first_seen
+        return ItemFacts(
+            self.popularity, self.counts, first_seen, self.wanted.facts, self.covisitation, self.habits.facts
+        )
 
     @cached_property
     def trending_top(self) -> Int32s:
@@ -243,7 +240,8 @@ class Snapshot:
             new=new,
             again=to_buy_again(batch, self.bought_again),
             trending=self.trending_top,
-            facts=ItemFacts(fresh.vectors, *self._facts, self.covisitation, self.habits.facts),
+            vectors=fresh.vectors,
+            facts=self.facts,
             available=fresh.available,
         )
 

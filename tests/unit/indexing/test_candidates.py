@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from indexing.candidates import Candidates, Found, ItemFacts, feature_names, kinds_of, merged, source_names, union
+from indexing.candidates import Candidates, Found, feature_names, kinds_of, merged, source_names, union
+from indexing.columns import DAY_MS, HOUR_MS, SESSION_GAP_MS
 from indexing.habits import NEVER, HabitFacts, Habits
 from indexing.histories import Floats, HistoryBatch
+from indexing.item_facts import ItemFacts
 from indexing.sources.covisitation import Covisitation
-from indexing.union import DAY_MS, HOUR_MS, SESSION_GAP_MS
 from indexing.wanted import Wanted
 from tests.worlds import MEMORIES, TYPES, clicked, random_sessions, small_snapshot
 
@@ -36,8 +37,8 @@ def by_hand(batch: HistoryBatch, available: list[bool] | None = None, **changes:
         "new": Found.nothing(1),
         "again": np.zeros((len(batch), 0), np.int32),
         "trending": np.array([5, 1], np.int32),
+        "vectors": VECTORS,
         "facts": ItemFacts(
-            VECTORS,
             np.arange(18, dtype=np.float32).reshape(6, 3),
             np.array([3, 0, 8, 0, 0, 0], np.float32),
             np.zeros(6, np.int64),
@@ -133,7 +134,6 @@ def test_habits_of_items_are_told() -> None:
     """What is known of an item's sessions, and an hour since it was last seen; nothing of an item without events."""
     habits = HabitFacts(np.arange(18, dtype=np.float32).reshape(6, 3), np.array([0, 0, 0, NEVER, 0, 0]))
     facts = ItemFacts(
-        VECTORS,
         np.ones((6, 3), np.float32),
         np.ones(6, np.float32),
         np.zeros(6, np.int64),
@@ -179,14 +179,13 @@ def test_rows_newer_than_the_facts_have_vectors_only() -> None:
     vectors = VECTORS.copy()
     vectors[7] = [0, 1, 0, 0]
     facts = ItemFacts(
-        vectors,
         np.ones((6, 3), np.float32),
         np.ones(6, np.float32),
         np.zeros(6, np.int64),
         WANTED.facts,
         *REST,
     )
-    candidates = by_hand(HistoryBatch.of([[0]]), facts=facts, new=found([(7, 0.6)]))
+    candidates = by_hand(HistoryBatch.of([[0]]), vectors=vectors, facts=facts, new=found([(7, 0.6)]))
     seven = features_of(candidates, 7)
     assert names_of(candidates, 7) == {"new"}
     np.testing.assert_allclose(
@@ -221,7 +220,6 @@ def test_items_are_described_by_the_type_that_is_asked_for() -> None:
     counts[0], counts[2, 1] = 3.0, 2.0
     wanted = Wanted(counts)
     facts = ItemFacts(
-        VECTORS,
         np.ones((6, 3), np.float32),
         np.ones(6, np.float32),
         np.zeros(6, np.int64),

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from indexing.columns import NEW
 from indexing.lists import EVEN_SHARE, SHORTEST, TEMPERATURE, best_of_lists
-from indexing.union import NEW
 
 
 class Lists(NamedTuple):

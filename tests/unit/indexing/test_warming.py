@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from indexing import kernels, lists, union
+from indexing import kernels, lists, source_kernels, union
 from indexing.warming import compile_kernels
 from stream.knowledge.serving import LivePopularity, Serving
 from stream.wire.messages import Item
@@ -13,8 +13,8 @@ def test_serving_compiles_nothing_that_was_not_compiled_ahead() -> None:
     """After warming, lists with new items and without bring no new signature to any kernel."""
     compiled = [
         union.join,
-        kernels.session_neighbours,
-        kernels.covisited,
+        source_kernels.session_neighbours,
+        source_kernels.covisited,
         kernels.count_neighbours,
         lists.best_of_lists,
         kernels.nearest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from indexing.union import NEGATIVE
+from indexing.columns import NEGATIVE
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.learning import Learned, NothingToLearnError, learn
 from stream.knowledge.popularity import LivePopularity
