@@ -57,6 +57,7 @@ ROOMS: dict[str, set[str]] = {
         "stream.knowledge",
         "stream.evaluation",
         "stream.queries",
+        "stream.trainer",
     },
     "stream.doctor": {*WIRE, *EDGES, "stream.shop", "stream.knowledge"},
     "stream.cli": {"stream"},

@@ -1,22 +1,24 @@
-"""The bench: every contender in turn, round after round, and what it comes to."""
+"""The bench: every contender in turn, round after round."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
+from stream.bench.artifact import Artifact, learn_artifact
 from stream.bench.environments import EnvironmentFailedError
 from stream.bench.field import FIELD, Contender
-from stream.bench.logs import BenchLog
-from stream.bench.throughput import Brought, Outcome, throughput
+from stream.bench.logs import BenchLog, Sent
+from stream.bench.throughput import Brought
 from stream.bench.yard import FellError, Yard
 from stream.settings import Settings
 from stream.shop.broker import Broker
 
-LIST = 20  # items of the constant list
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True)
@@ -28,73 +30,85 @@ class Plan:
     contenders: Sequence[str]
     rounds: int
     events: int
+    seconds: float
     directory: Path
     cache: Path
     say: Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Result:
-    """A suite's outcomes by contender, in the order of the rounds, and in words what went wrong."""
+@dataclass
+class Bench:
+    """A plan under way. `problems` are what went wrong, in words; `capacity` is of Alluvium with its recommender."""
 
-    suite: str
-    outcomes: Mapping[str, Sequence[Outcome]]
-    problems: Sequence[str]
+    plan: Plan
+    yard: Yard
+    problems: list[str] = field(default_factory=list)
+    capacity: float | None = None
+    _pythons: dict[str, str | None] = field(default_factory=dict)
+    _artifact: Artifact | None = None
 
+    def artifact(self) -> Artifact:
+        """What lists are made from, learned when it is first asked for."""
+        if self._artifact is None:
+            plan = self.plan
+            self._artifact = learn_artifact(plan.log, plan.settings, plan.directory, plan.say)
+            plan.say(f"learned artifact {self._artifact.id} of {self._artifact.items:,} items")
+        return self._artifact
 
-async def transport(yard: Yard, plan: Plan) -> Result:
-    """Everything but the recommender: a constant list, and Alluvium before its first artifact."""
-    constant = [item.item_id for item in plan.log.items[:LIST]]
-    return await _rounds(yard, plan, "transport", lambda python: Brought(python, constant))
+    def brought(self, contender: Contender, artifact: Artifact | None) -> Brought | None:
+        """What a contender runs with, None where its environment cannot be made."""
+        if contender.name not in self._pythons:
+            try:
+                self._pythons[contender.name] = contender.prepare(self.plan.cache)
+            except EnvironmentFailedError as error:
+                self._pythons[contender.name] = None
+                self.failed(f"{contender.title} cannot run: {error}")
+        python = self._pythons[contender.name]
+        return None if python is None else Brought(python, self.plan.log.items, artifact)
+
+    def sent(self, count: int) -> list[Sent]:
+        """The log's records, of so many good events."""
+        settings = self.plan.settings
+        return self.plan.log.records(count, settings.kafka.partitions, settings.event_types().names)
+
+    def failed(self, problem: str) -> None:
+        """Takes note of what went wrong."""
+        self.problems.append(problem)
+        self.plan.say(problem)
+
+    async def rounds(
+        self,
+        suite: str,
+        contenders: Sequence[Contender],
+        bring: Callable[[Contender], Brought | None],
+        play: Callable[[Contender, Brought], Awaitable[Outcome]],
+        tell: Callable[[Outcome], str],
+    ) -> dict[str, list[Outcome]]:
+        """A, B, C and again A, B, C: what disturbs the machine for a while disturbs all."""
+        outcomes: dict[str, list[Outcome]] = {}
+        for number in range(1, self.plan.rounds + 1):
+            for contender in contenders:
+                brought = bring(contender)
+                if brought is None:
+                    continue
+                try:
+                    outcome = await play(contender, brought)
+                except FellError as error:
+                    self.failed(f"{suite}, round {number}: {error}")
+                    continue
+                outcomes.setdefault(contender.name, []).append(outcome)
+                self.plan.say(f"{suite}, round {number}: {contender.title}: {tell(outcome)}")
+        return outcomes
+
+    def taking_part(self, *besides: str) -> list[Contender]:
+        """The contenders that were asked for, without some."""
+        return [FIELD[name] for name in self.plan.contenders if name not in besides]
 
 
 @asynccontextmanager
-async def open_yard(plan: Plan) -> AsyncIterator[Yard]:
+async def open_bench(plan: Plan) -> AsyncIterator[Bench]:
     """A broker of the bench's own, in a directory that nobody else uses. Raises BrokerError."""
-    # brokers that have just made a topic refuse it for a moment, which clients repair and speak of
+    # Brokers refuse a topic for a moment that they have just made, which clients repair and speak of.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     with Broker(plan.directory / "kafka", fresh=True, heap=plan.settings.broker.heap) as broker:
-        yield Yard(plan.directory, broker)
-
-
-async def _rounds(yard: Yard, plan: Plan, suite: str, bring: Callable[[str], Brought]) -> Result:
-    """A, B, C and again A, B, C: what disturbs the machine for a while disturbs all."""
-    problems: list[str] = []
-    pythons = _prepared(plan, problems)
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in pythons}
-    names = plan.settings.event_types().names
-    for number in range(1, plan.rounds + 1):
-        for name, python in pythons.items():
-            contender = FIELD[name]
-            sent = plan.log.records(int(plan.events * contender.share), plan.settings.kafka.partitions, names)
-            try:
-                outcome = await throughput(yard, contender, plan.settings, sent, bring(python))
-            except FellError as error:
-                problems.append(f"{suite}, round {number}: {error}")
-                plan.say(problems[-1])
-                continue
-            outcomes[name].append(outcome)
-            plan.say(f"{suite}, round {number}: {contender.title}: {_told(outcome)}")
-    return Result(suite, outcomes, problems)
-
-
-def _prepared(plan: Plan, problems: list[str]) -> dict[str, str]:
-    """The Python of each contender that can run."""
-    pythons = {}
-    for name in plan.contenders:
-        contender: Contender = FIELD[name]
-        try:
-            plan.say(f"preparing {contender.title}")
-            pythons[name] = contender.prepare(plan.cache)
-        except EnvironmentFailedError as error:
-            problems.append(f"{contender.title} cannot run: {error}")
-            plan.say(problems[-1])
-    return pythons
-
-
-def _told(outcome: Outcome) -> str:
-    checked = outcome.checked
-    told = f"{outcome.rate.per_second:,.0f} lists/s, {outcome.rate.cpu_microseconds:.1f} us of CPU a list"
-    if not checked.exact:
-        told += f"; LOST {checked.lost} lists, {checked.letters_lost} dead letters; {checked.strange} strange lists"
-    return told
+        yield Bench(plan, Yard(plan.directory, broker))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import NamedTuple
@@ -58,9 +59,8 @@ class BenchLog:
 
 
 def split(log: EventLog, asked: int) -> BenchLog:
-    """The newest `asked` events, and all before them. Raises ValueError where nothing is left to learn from."""
-    if asked >= len(log):
-        raise ValueError(f"--events must be less than the {len(log):,} events of the log, is {asked:,}")
+    """The newest `asked` events, but at most half of all, and those before them."""
+    asked = min(asked, len(log) // 2)
     places = np.arange(len(log))
     told = {news.item_id: news.item for news in log.news if news.item is not None}
     items = [told.get(item_id, Item(item_id)) for item_id in log.item_ids]
@@ -93,13 +93,13 @@ def spread(users: Ints, count: int, most: int) -> Ints:
 
 
 def shop_log(events: int, types: EventTypes, seed: int) -> EventLog:
-    """A simulated shop's log of so many events."""
+    """A simulated shop's log of so many events, whose shoppers take another name whenever their events are enough."""
     world = World(seed, SHOP_GOODS, max(events // SHOP_VISITS, 10))
     crowd = Crowd(world, seed, "bench")
     while crowd.release() is not None:
         pass
     made = [crowd.step(SHOP_BEGINS + SHOP_PAUSE_MS * number, {}) for number in range(events)]
-    user_ids, users = np.unique([event.user_id for event in made], return_inverse=True)
+    user_ids, users = np.unique(list(_names(made)), return_inverse=True)
     item_ids, items = np.unique([event.item_id for event in made], return_inverse=True)
     _, sessions = np.unique([event.session_id or "" for event in made], return_inverse=True)
     numbers = world.numbers
@@ -114,6 +114,13 @@ def shop_log(events: int, types: EventTypes, seed: int) -> EventLog:
         sessions,
         [ItemNews(0, item_id, world.goods[numbers[item_id]].item) for item_id in item_ids.tolist()],
     )
+
+
+def _names(made: Iterable[OutgoingEvent]) -> Iterator[str]:
+    counts: Counter[str] = Counter()
+    for event in made:
+        yield f"{event.user_id}-{counts[event.user_id] // MOST_OF_ONE_USER}"
+        counts[event.user_id] += 1
 
 
 def _records(log: EventLog, partitions: int, names: Sequence[str]) -> list[Sent]:

@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from stream.bench.bench import Result
+from stream.bench.contenders.alone import Alone, Speed
 from stream.bench.field import ALLUVIUM, FIELD
 from stream.bench.measuring import Spread
+from stream.bench.paced import Paced
+from stream.bench.suites import Throughput
 from stream.bench.throughput import Outcome
 
 HEAD = ("", "lists/s", "Alluvium to it", "CPU µs/list", "lists/event", "")
 
+ALONE: dict[str, Callable[[Alone], Speed]] = {
+    "the recommender alone, batches of 256": lambda alone: alone.batched,
+    "the recommender alone, one by one": lambda alone: alone.single,
+}
 
-def throughput_table(result: Result) -> str:
+
+def document(results: Mapping[str, Throughput | Paced], problems: Sequence[str]) -> str:
+    """All results, each suite under its name, and what went wrong."""
+    parts = []
+    for suite, result in results.items():
+        parts.append(f"**{suite}**")
+        if isinstance(result, Paced):
+            parts.append(latency_table(result))
+            continue
+        parts.append(throughput_table(result))
+        if ours := result.outcomes.get(ALLUVIUM.name):
+            parts.append(stage_table(ours))
+    return "\n\n".join([*parts, *problems]) + "\n"
+
+
+def throughput_table(result: Throughput) -> str:
     """Each contender's lists a second, and Alluvium's as a multiple of them, round by round."""
     ours = result.outcomes.get(ALLUVIUM.name, [])
     rows = [_row(name, outcomes, ours) for name, outcomes in result.outcomes.items() if outcomes]
+    if result.alone:
+        rows += [_alone_row(title, result.alone, ours, which) for title, which in ALONE.items()]
     return aligned([HEAD, *rows])
+
+
+def latency_table(result: Paced) -> str:
+    """Milliseconds for each of what was run."""
+    head = ("", "events/s", "p50 ms", "p95 ms", "p99 ms", "answered", "missing")
+    rows = []
+    for title, found in result.latencies.items():
+        spreads = [Spread.of([getattr(each, name) for each in found]) for name in ("p50", "p95", "p99")]
+        cells = [_spread(Spread.of([each.rate for each in found]), 0), *(_spread(spread, 1) for spread in spreads)]
+        missing = sum(each.missing for each in found)
+        rows.append((title, *cells, f"{sum(each.sent for each in found) - missing:,}", str(missing)))
+    return aligned([head, *rows])
 
 
 def stage_table(outcomes: Sequence[Outcome]) -> str:
@@ -42,7 +77,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def _row(name: str, outcomes: Sequence[Outcome], ours: Sequence[Outcome]) -> tuple[str, ...]:
     rates = [outcome.rate.per_second for outcome in outcomes]
-    ratios = [our.rate.per_second / rate for our, rate in zip(ours, rates, strict=False)]
     remarks = [FIELD[name].note] if FIELD[name].note else []
     lost = sum(outcome.checked.lost + outcome.checked.letters_lost for outcome in outcomes)
     if lost:
@@ -52,11 +86,25 @@ def _row(name: str, outcomes: Sequence[Outcome], ours: Sequence[Outcome]) -> tup
     return (
         FIELD[name].title,
         _spread(Spread.of(rates), 0),
-        _spread(Spread.of(ratios), 2) if ratios and name != ALLUVIUM.name else "",
+        _ratio(ours, rates) if name != ALLUVIUM.name else "",
         _spread(Spread.of([outcome.rate.cpu_microseconds for outcome in outcomes]), 1),
         f"{Spread.of([outcome.checked.lists_per_event for outcome in outcomes]).median:.3f}",
         "; ".join(remarks),
     )
+
+
+def _alone_row(
+    title: str, alone: Sequence[Alone], ours: Sequence[Outcome], which: Callable[[Alone], Speed]
+) -> tuple[str, ...]:
+    rates = [which(made).per_second for made in alone]
+    spent = [1e6 / which(made).per_cpu_second for made in alone]
+    return title, _spread(Spread.of(rates), 0), _ratio(ours, rates), _spread(Spread.of(spent), 1), "", "no stream"
+
+
+def _ratio(ours: Sequence[Outcome], rates: Sequence[float]) -> str:
+    """Ours as a multiple, round by round."""
+    ratios = [our.rate.per_second / rate for our, rate in zip(ours, rates, strict=False)]
+    return _spread(Spread.of(ratios), 2) if ratios else ""
 
 
 def _spread(spread: Spread, digits: int) -> str:

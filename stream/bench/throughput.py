@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
+from stream.bench.artifact import Artifact
 from stream.bench.checking import Checked, check
 from stream.bench.contenders.job import Task
 from stream.bench.field import ALLUVIUM, Contender
@@ -30,13 +31,11 @@ STAGES = ("decode", "state", "candidates", "rank", "score", "emit")
 
 @dataclass(frozen=True)
 class Brought:
-    """What a run of a contender brings along: its Python, the constant list, and with an artifact where that stands."""
+    """What a run of a contender brings along: its Python, the catalogue, and the artifact where lists are real."""
 
     python: str
-    constant: Sequence[str]
-    items: Sequence[Item] = ()
-    artifact_url: str = ""
-    artifact: str = ""
+    items: Sequence[Item]
+    artifact: Artifact | None = None
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,8 @@ async def throughput(
 ) -> Outcome:
     """Lets one contender answer a log that stands in Kafka before it starts. Raises FellError."""
     async with run_of(yard, contender.name, settings) as run:
-        await run.send_items(brought.items if contender is ALLUVIUM else ())
         await run.send_events(sent)
-        start(run, contender, brought)
+        await start(run, contender, brought)
         samples = await _watch(run, sent)
         stages = await _stages(run, len(sent)) if contender is ALLUVIUM else {}
         await run.stop()
@@ -70,11 +68,19 @@ async def throughput(
     return Outcome(rate, checked, stages)
 
 
-def start(run: Run, contender: Contender, brought: Brought) -> None:
+async def start(run: Run, contender: Contender, brought: Brought) -> None:
     """Starts a contender's process in a run."""
     if contender is ALLUVIUM:
+        if brought.artifact is not None:
+            await run.send_items(brought.items)
+            await run.announce(brought.artifact)
         run.start([brought.python, "-m", "stream.cli", "--config", str(run.settings_file), "worker"])
         return
+    run.start(contender.command(brought.python, write_task(run, brought)))
+
+
+def write_task(run: Run, brought: Brought) -> Path:
+    """The file that tells a contender what to do."""
     kafka, group = run.kafka, run.settings.worker.group_id
     task = Task(
         servers=kafka.bootstrap_servers,
@@ -85,14 +91,15 @@ def start(run: Run, contender: Contender, brought: Brought) -> None:
         changelog=changelog_name(kafka, group),
         partitions=kafka.partitions,
         directory=str(run.directory),
-        constant=list(brought.constant),
-        artifact_url=brought.artifact_url,
-        artifact=brought.artifact,
+        items=[item.item_id for item in brought.items],
         settings=run.settings.digest(),
+        settings_file=str(run.settings_file),
+        artifact_url=brought.artifact.url if brought.artifact else "",
+        artifact=brought.artifact.id if brought.artifact else "",
     )
-    file: Path = run.directory / "task.json"
+    file = run.directory / "task.json"
     file.write_bytes(msgspec.json.encode(task))
-    run.start(contender.command(brought.python, file))
+    return file
 
 
 async def _watch(run: Run, sent: Sequence[Sent]) -> list[Sample]:

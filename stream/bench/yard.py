@@ -15,6 +15,8 @@ from pathlib import Path
 import msgspec
 import tomli_w
 
+from stream.announcements import announce
+from stream.bench.artifact import Artifact
 from stream.bench.checking import Listed
 from stream.bench.logs import Sent
 from stream.kafka import admin_client, producer, read_topic
@@ -91,6 +93,11 @@ class Run:
         topic, encode = self.topic(ITEMS), msgspec.json.encode
         await self._send([Message(topic, item.item_id.encode(), encode(item)) for item in items])
 
+    async def announce(self, artifact: Artifact) -> None:
+        """Makes an artifact the one that workers serve."""
+        async with producer(self.kafka) as client:
+            await announce(client, self.kafka, artifact.announcement())
+
     async def _send(self, messages: Sequence[Message]) -> None:
         async with producer(self.kafka) as client:
             delivery = Delivery(client, self.kafka)
@@ -119,6 +126,10 @@ class Run:
             return 0.0
         fields = text.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
+
+    async def wait(self) -> int:
+        """The exit status, once the process has ended by itself."""
+        return 0 if self.process is None else await asyncio.to_thread(self.process.wait)
 
     async def stop(self) -> None:
         """Ends the process."""
@@ -155,7 +166,7 @@ async def run_of(yard: Yard, name: str, settings: Settings) -> AsyncIterator[Run
     prefix = f"bench-{yard.runs}-{name}."
     directory = yard.directory / f"{yard.runs:03}-{name}"
     directory.mkdir()
-    run = Run(yard, name, _with_places(settings, yard.broker.bootstrap_servers, prefix), directory)
+    run = Run(yard, name, _with_places(settings, yard.broker.bootstrap_servers, prefix, yard.directory), directory)
     run.settings_file.write_text(tomli_w.dumps(_plain(run.settings)), "utf-8")
     async with admin_client(run.kafka) as admin:
         await create_topics(admin, run.kafka, run.settings.worker.group_id)
@@ -167,12 +178,13 @@ async def run_of(yard: Yard, name: str, settings: Settings) -> AsyncIterator[Run
             await admin.delete_topics([topic for topic in await admin.list_topics() if prefix in topic])
 
 
-def _with_places(settings: Settings, servers: str, prefix: str) -> Settings:
-    """The user's settings at the bench's own broker, port and topics."""
+def _with_places(settings: Settings, servers: str, prefix: str, directory: Path) -> Settings:
+    """The user's settings at the bench's own broker, port, topics and artifacts."""
     kafka = KafkaSettings(bootstrap_servers=servers, topic_prefix=prefix, partitions=settings.kafka.partitions)
     replace = msgspec.structs.replace
+    store = replace(settings.artifacts, url=str(directory / "artifacts"), cache_dir=str(directory / "cache"))
     worker = replace(settings.worker, http_host=HOST, http_port=free_port(), group_id=f"{prefix}group")
-    return replace(settings, kafka=kafka, worker=worker)
+    return replace(settings, kafka=kafka, worker=worker, artifacts=store)
 
 
 def _plain(settings: Settings) -> dict[str, object]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stream.cli.common import FAILED, WRONG_USAGE, JsonOption, fail, load_settings, print_json, run, stderr
 
 if TYPE_CHECKING:
-    from stream.bench.bench import Plan, Result
+    from stream.bench.bench import Plan
     from stream.bench.logs import BenchLog
     from stream.settings import Settings
 
-SUITES = ("transport",)
-CONTENDERS = ("aiokafka", "alluvium", "quix", "faust")
+SUITES = ("transport", "recommend", "latency")
+CONTENDERS = ("aiokafka", "alluvium", "bytewax", "quix", "faust")
+SPARE = 2  # times the events: of a user who comes too often only the first ones are asked
 DEFAULT_CACHE = "~/.cache/alluvium/bench"
 
 
@@ -38,6 +39,7 @@ def bench(
     contenders: Annotated[str, typer.Option(help="Who takes part.")] = ",".join(CONTENDERS),
     rounds: Annotated[int, typer.Option(min=1, help="Each contender runs once in each.")] = 3,
     events: Annotated[int, typer.Option(min=100, help="Events asked; slow contenders get a part.")] = 200_000,
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long a paced run is measured.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Of the simulated shop.")] = 7,
     cache: Annotated[Path, typer.Option(help="Where contenders' libraries are kept.")] = Path(DEFAULT_CACHE),
     json: JsonOption = False,
@@ -47,6 +49,7 @@ def bench(
     Results go to standard output as Markdown, progress to standard error.
     """
     from stream.bench.bench import Plan  # noqa: PLC0415
+    from stream.bench.tables import document  # noqa: PLC0415
     from stream.shop.kafka_jars import BrokerError  # noqa: PLC0415
 
     settings = load_settings(context)
@@ -54,38 +57,26 @@ def bench(
     who = _chosen("--contenders", contenders, CONTENDERS)
     log = _log(settings, file, dataset, columns, event_type, events, seed)
     with tempfile.TemporaryDirectory(prefix="alluvium-bench-") as directory:
-        plan = Plan(settings, log, who, rounds, events, Path(directory), cache, _say)
+        plan = Plan(settings, log, who, rounds, events, seconds, Path(directory), cache, _say)
         try:
-            results = run(_measure(plan, suites))
+            report = run(_measure(plan, suites))
         except BrokerError as error:
             fail(str(error))
     if json:
-        print_json(results)
+        print_json(report)
     else:
-        _show(results)
-    if any(result.problems for result in results):
+        typer.echo(document(**report), nl=False)
+    if report["problems"]:
         raise typer.Exit(FAILED)
 
 
-async def _measure(plan: Plan, suites: list[str]) -> list[Result]:
-    from stream.bench import bench  # noqa: PLC0415
+async def _measure(plan: Plan, chosen: list[str]) -> dict[str, Any]:
+    from stream.bench import paced, suites  # noqa: PLC0415
+    from stream.bench.bench import open_bench  # noqa: PLC0415
 
-    known = {"transport": bench.transport}
-    async with bench.open_yard(plan) as yard:
-        return [await known[suite](yard, plan) for suite in suites]
-
-
-def _show(results: list[Result]) -> None:
-    from stream.bench.field import ALLUVIUM  # noqa: PLC0415
-    from stream.bench.tables import stage_table, throughput_table  # noqa: PLC0415
-
-    for result in results:
-        typer.echo(f"\n**{result.suite}**\n\n{throughput_table(result)}")
-        ours = result.outcomes.get(ALLUVIUM.name)
-        if ours:
-            typer.echo(f"\n{stage_table(ours)}")
-        for problem in result.problems:
-            typer.echo(f"\n{problem}")
+    known = {"transport": suites.transport, "recommend": suites.recommend, "latency": paced.latency}
+    async with open_bench(plan) as bench:
+        return {"results": {suite: await known[suite](bench) for suite in chosen}, "problems": bench.problems}
 
 
 def _chosen(option: str, text: str, known: tuple[str, ...]) -> list[str]:
@@ -110,14 +101,9 @@ def _log(
 
     if file is None:
         stderr.print("making a simulated shop's log")
-        log = shop_log(2 * events, settings.event_types(), seed)
-    else:
-        stderr.print(f"reading {file}", markup=False)
-        log = read_file(file, "", dataset, columns, event_type, settings)
-    try:
-        return split(log, events)
-    except ValueError as error:
-        fail(str(error), WRONG_USAGE)
+        return split(shop_log(2 * SPARE * events, settings.event_types(), seed), SPARE * events)
+    stderr.print(f"reading {file}", markup=False)
+    return split(read_file(file, "", dataset, columns, event_type, settings), SPARE * events)
 
 
 def _say(text: str) -> None:

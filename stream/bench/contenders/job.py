@@ -17,6 +17,7 @@ from typing import Protocol
 import msgspec
 
 HISTORY = 50  # interactions kept
+LIST = 20  # items
 LONGEST_ID = 512
 LARGEST = 65_536
 EARLIEST, AHEAD = 631_152_000_000, 86_400_000  # 1990-01-01; an event may be a day newer than its record, in ms
@@ -31,7 +32,8 @@ EVENT_TYPES = {
 class Task(msgspec.Struct, frozen=True):
     """What a contender is told, as JSON in the file that is its one argument.
 
-    `artifact` is empty where the list is to be a constant one; `commit_seconds` is how often a contender commits.
+    `items` is the catalogue; `artifact` is empty where the list is to be a constant one, the first LIST of them;
+    `commit_seconds` is how often a contender commits.
     """
 
     servers: str
@@ -42,10 +44,11 @@ class Task(msgspec.Struct, frozen=True):
     changelog: str
     partitions: int
     directory: str
-    constant: list[str]
+    items: list[str]
+    settings: str
+    settings_file: str
     artifact_url: str = ""
     artifact: str = ""
-    settings: str = ""
     commit_seconds: float = 1.0
 
 
@@ -222,7 +225,7 @@ class Job:
 def lister(task: Task) -> Lister:
     """A constant list, or the recommender with an artifact, as the task says."""
     if not task.artifact:
-        return Constant(task.constant)
+        return Constant(task.items[:LIST])
     from stream.bench.contenders.lists import Recommender  # noqa: PLC0415  (most tasks need none of what it needs)
 
     return Recommender(task)
