@@ -116,7 +116,7 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust is untyped to us
             await patiently(partial(self._load, held))
 
     async def _load(self, held: Mapping[TopicPartition, PartitionRows]) -> None:
-        async with reader(self._kafka, max_partition_fetch_bytes=4 << 20) as consumer:
+        async with reader(self._kafka, max_partition_fetch_bytes=1 << 20) as consumer:
             consumer.assign(list(held))
             starts, ends = await consumer.beginning_offsets(held), await consumer.end_offsets(held)
             for tp, rows in held.items():
