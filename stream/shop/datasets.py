@@ -7,7 +7,6 @@ as cut by ADER (RecSys 2020) and session-rec; DIGINETICA (CIKM Cup 2016); MovieL
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,7 +25,7 @@ from stream.shop.interactions import (
     parsing,
     words,
 )
-from stream.shop.rows import Fields, RowFile, RowProblem, looks_like_names
+from stream.shop.rows import Fields, RowFile, looks_like_names
 from stream.wire.messages import Item
 
 DAY = 86_400_000
@@ -167,13 +166,15 @@ def _yoochoose_buy(row: Fields) -> list[Interaction]:
 
 def ader_clicks(counts: dict[str, int]) -> Parse:
     """Clicks in arrival order with a day and no clock: a day's `counts` rows are spread evenly over its 24 hours."""
-    seen: Counter[str] = Counter()
+    starts = {day: YOOCHOOSE_START + int(day) * DAY for day in counts if day.isdigit()}
+    seen = dict.fromkeys(counts, 0)
 
     def read(row: Fields) -> list[Interaction]:
         period = str(row["period"]).strip()
-        if not period.isdigit():
+        start = starts.get(period)
+        if start is None:
             raise FieldError(BAD_TIME, f"period {period[:40]!r} is no day number")
-        timestamp = YOOCHOOSE_START + int(period) * DAY + seen[period] * DAY // counts[period]
+        timestamp = start + seen[period] * DAY // counts[period]
         seen[period] += 1
         user_id = identity(row["session_id"], NO_USER)
         return [Interaction(user_id, identity(row["item_id"], NO_ITEM), "click", timestamp, session_id=user_id)]
@@ -182,8 +183,7 @@ def ader_clicks(counts: dict[str, int]) -> Parse:
 
 
 def _ader(file: RowFile) -> Parse:
-    rows = (row for _line, row in file.rows() if not isinstance(row, RowProblem))
-    return ader_clicks(Counter(str(row["period"]).strip() for row in rows))
+    return ader_clicks(file.counts("period"))
 
 
 # DIGINETICA: most sessions have no user; the time of day is milliseconds since the session's first action.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,10 +13,10 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from stream.kafka import admin_client
 from stream.settings import KafkaSettings
 from stream.wire.messages import Scalar
-from stream.wire.partitioner import PARTITIONERS, murmur2_partition
+from stream.wire.partitioner import partitions_of
 from stream.wire.topics import EVENTS, ITEMS, RECOMMENDATIONS, TopicsError
 
-REMEMBERED_KEYS = 1 << 20  # murmur2 in Python costs more than all else about a message; 2^20 keys take about 150 MB
+REMEMBERED_KEYS = 1 << 20  # of each topic; they take about 100 MB
 
 
 class Message(NamedTuple):
@@ -59,30 +58,34 @@ class Delivery:
 
     def __init__(self, producer: AIOKafkaProducer, kafka: KafkaSettings) -> None:
         self._producer = producer
-        self._partition = PARTITIONERS[kafka.partitioner] or murmur2_partition
-        self._counts: dict[str, int] = {}
-        self._known: dict[tuple[int, bytes], int] = {}
+        self._partitioner = "murmur2" if kafka.partitioner == "any" else kafka.partitioner
+        self._known: dict[str, dict[bytes, int]] = {}
 
     async def send(self, messages: Sequence[Message]) -> asyncio.Future[list[object]]:
         """Hands messages over; the result is done when Kafka has acknowledged every one, and fails if one failed."""
-        by_partition: dict[tuple[str, int], list[Message]] = defaultdict(list)
+        by_topic: dict[str, list[Message]] = {}
         for message in messages:
-            by_partition[message.topic, await self._partition_of(message)].append(message)
-        handed = [self._send_partition(*place, batch) for place, batch in by_partition.items()]
+            by_topic.setdefault(message.topic, []).append(message)
+        handed = []
+        for topic, group in by_topic.items():
+            known = await self._partitions(topic, [message.key for message in group])
+            by_partition: dict[int, list[Message]] = {}
+            for message in group:
+                by_partition.setdefault(known[message.key], []).append(message)
+            handed += [self._send_partition(topic, partition, batch) for partition, batch in by_partition.items()]
         deliveries = [delivery for batches in await asyncio.gather(*handed) for delivery in batches]
         return asyncio.gather(*deliveries)
 
-    async def _partition_of(self, message: Message) -> int:
-        count = self._counts.get(message.topic)
-        if count is None:
-            count = self._counts[message.topic] = len(await self._producer.partitions_for(message.topic))
-        place = (count, message.key)
-        partition = self._known.get(place)
-        if partition is None:
-            if len(self._known) >= REMEMBERED_KEYS:
-                self._known.clear()
-            partition = self._known[place] = self._partition(message.key, count)
-        return partition
+    async def _partitions(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, int]:
+        """The partitions of a topic's keys, these and those that came before."""
+        known = self._known.setdefault(topic, {})
+        if len(known) > REMEMBERED_KEYS:
+            known.clear()
+        new = [key for key in dict.fromkeys(keys) if key not in known]
+        if new:
+            count = len(await self._producer.partitions_for(topic))
+            known.update(zip(new, partitions_of(self._partitioner, new, count) or (), strict=True))
+        return known
 
     async def _send_partition(
         self, topic: str, partition: int, messages: list[Message]

@@ -18,8 +18,11 @@ NO_USER, NO_ITEM, BAD_TIME, BAD_NUMBER, NO_TYPE = "no_user", "no_item", "bad_tim
 NOTHING = frozenset({"", "NA", "NaN", "nan", "None", "null", "NULL"})
 
 
-class Interaction(msgspec.Struct, frozen=True):
-    """What a row says: an event of the contract with its time in epoch milliseconds, and what it tells of the item."""
+class Interaction(msgspec.Struct, omit_defaults=True):
+    """What a row says: an event of the contract with its time in epoch milliseconds, and what it tells of the item.
+
+    As JSON it is the message, once `event_id` is given to it and `item` is taken from it.
+    """
 
     user_id: str
     item_id: str
@@ -31,6 +34,7 @@ class Interaction(msgspec.Struct, frozen=True):
     currency: str | None = None
     context: dict[str, Scalar] | None = None
     item: Item | None = None
+    event_id: str = ""
 
 
 Parsed = list[Interaction] | RowProblem
@@ -61,9 +65,17 @@ def parsing(read: Callable[[Fields], list[Interaction]]) -> Parse:
 
 def identity(value: Any, reason: str) -> str:  # noqa: ANN401  (a field of any file)
     """An id as text: `17850.0`, as spreadsheets write it, is `17850`. Raises FieldError when there is none."""
-    text = "" if value is None else str(value).strip()
-    if text in NOTHING:
+    found = _identity(value if isinstance(value, str) else "" if value is None else str(value))
+    if found is None:
         raise FieldError(reason, "the field is empty")
+    return found
+
+
+@lru_cache(1 << 17)  # users, items and sessions come again and again
+def _identity(field: str) -> str | None:
+    text = field.strip()
+    if text in NOTHING:
+        return None
     whole, point, zeros = text.rpartition(".")
     return whole if point and zeros.strip("0") == "" and whole.isdigit() else text
 

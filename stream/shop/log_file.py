@@ -15,21 +15,14 @@ from typing import IO
 import msgspec
 
 from stream.shop.interactions import Interaction, Parse
-from stream.shop.rows import RowFile, RowProblem
+from stream.shop.rows import LOOK_ROWS, RowFile, RowProblem
 from stream.wire.decoding import Decoder, Rejection
 from stream.wire.messages import Item, RawEvent
 
 SORTED_RUN = 500_000  # events sorted in memory at a time, about 400 MB
 DAY = 86_400_000
 SHOWN_LINES = 5
-
-
-class Numbered(msgspec.Struct, frozen=True, array_like=True):
-    """An interaction with its stable event id."""
-
-    timestamp: int
-    event_id: str
-    interaction: Interaction
+REMEMBERED_IDS = 1 << 20  # about 100 MB
 
 
 class Rejects:
@@ -111,30 +104,66 @@ class Status:
     at: int = 0  # event time of the newest acknowledged event
 
 
-def read_log(plan: Plan, decoder: Decoder, rejects: Rejects, status: Status, now: int) -> Iterator[Numbered]:
-    """The file's events in its own order, checked as a worker would check them at `now` (epoch ms)."""
-    stem, file_name = plan.name, plan.file.path.name
-    for line, row in plan.file.rows(plan.columns):
-        status.rows += 1
-        status.fraction = plan.file.bytes_read / max(1, plan.file.bytes)
-        parsed = row if isinstance(row, RowProblem) else plan.parse(row)
+def read_log(plan: Plan, decoder: Decoder, rejects: Rejects, status: Status, now: int) -> Iterator[Interaction]:
+    """The file's events in its own order, with ids, checked as a worker would check them at `now` (epoch ms)."""
+    file, stem, parse = plan.file, plan.name, plan.parse
+    check = _Check(decoder, now)
+    for rows, (line, row) in enumerate(file.rows(plan.columns), 1):
+        status.rows = rows
+        if rows % LOOK_ROWS == 0:
+            status.fraction = file.bytes_read / max(1, file.bytes)
+        parsed = row if isinstance(row, RowProblem) else parse(row)
         if isinstance(parsed, RowProblem):
-            rejects.add(line, parsed, file_name)
+            rejects.add(line, parsed, file.path.name)
             continue
-        for number, interaction in enumerate(parsed):
-            event_id = f"{stem}-{line}" if len(parsed) == 1 else f"{stem}-{line}-{number}"
-            checked = decoder.complete(_raw(interaction, event_id), now)
-            if isinstance(checked, Rejection):
-                rejects.add(line, RowProblem(checked.code, checked.detail), file_name)
+        for number, event in enumerate(parsed):
+            event.event_id = f"{stem}-{line}" if len(parsed) == 1 else f"{stem}-{line}-{number}"
+            rejection = check.rejection(event)
+            if rejection is None:
+                yield event
             else:
-                yield Numbered(interaction.timestamp, event_id, interaction)
+                rejects.add(line, RowProblem(rejection.code, rejection.detail), file.path.name)
+    status.fraction = file.bytes_read / max(1, file.bytes)
 
 
-def by_time(events: Iterable[Numbered], run: int = SORTED_RUN) -> Iterator[Numbered]:
+class _Check:
+    """The decoder's judgement of events, remembering what it has found good: logs say the same ids again and again."""
+
+    def __init__(self, decoder: Decoder, now: int) -> None:
+        self._decoder, self._now = decoder, now
+        self._earliest, self._latest = decoder.time_range(now)
+        self._good: set[str | None] = {None}
+        self._types: set[str] = set()
+        self._id_lengths: set[int] = set()  # of event ids, which differ in their digits alone
+
+    def rejection(self, event: Interaction) -> Rejection | None:
+        """Why an event is bad, None when it is good."""
+        good = self._good
+        if (
+            event.user_id in good
+            and event.item_id in good
+            and event.session_id in good
+            and event.event_type in self._types
+            and len(event.event_id) in self._id_lengths
+            and self._earliest <= event.timestamp <= self._latest
+        ):
+            return None
+        checked = self._decoder.complete(_raw(event), self._now)
+        if isinstance(checked, Rejection):
+            return checked
+        if len(good) > REMEMBERED_IDS:
+            good.clear()
+        good.update((None, event.user_id, event.item_id, event.session_id))
+        self._types.add(event.event_type)
+        self._id_lengths.add(len(event.event_id))
+        return None
+
+
+def by_time(events: Iterable[Interaction], run: int = SORTED_RUN) -> Iterator[Interaction]:
     """The same events in order of time, those of one moment as they came; sorted runs wait in temporary files."""
     encoder, source = msgspec.msgpack.Encoder(), iter(events)
     with ExitStack() as stack:
-        runs: list[Iterator[Numbered]] = []
+        runs: list[Iterator[Interaction]] = []
         while part := sorted(islice(source, run), key=lambda event: event.timestamp):
             if not runs and len(part) < run:
                 runs.append(iter(part))  # all of it: no file needed
@@ -148,18 +177,18 @@ def by_time(events: Iterable[Numbered], run: int = SORTED_RUN) -> Iterator[Numbe
         yield from heapq.merge(*runs, key=lambda event: event.timestamp)
 
 
-def _read_run(stream: IO[bytes]) -> Iterator[Numbered]:
-    decoder = msgspec.msgpack.Decoder(Numbered)
+def _read_run(stream: IO[bytes]) -> Iterator[Interaction]:
+    decoder = msgspec.msgpack.Decoder(Interaction)
     while size := stream.read(4):
         yield decoder.decode(stream.read(int.from_bytes(size, "big")))
 
 
-def _raw(interaction: Interaction, event_id: str) -> RawEvent:
+def _raw(event: Interaction) -> RawEvent:
     return RawEvent(
-        interaction.user_id,
-        interaction.item_id,
-        interaction.event_type,
-        event_id=event_id,
-        timestamp=interaction.timestamp,
-        session_id=interaction.session_id,
+        event.user_id,
+        event.item_id,
+        event.event_type,
+        event_id=event.event_id,
+        timestamp=event.timestamp,
+        session_id=event.session_id,
     )

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import msgspec
 
 from stream.settings import Settings
-from stream.shop.delivery import Delivery, Message, OutgoingEvent
+from stream.shop.delivery import Delivery, Message
+from stream.shop.interactions import Interaction
 from stream.shop.item_files import read_items
-from stream.shop.log_file import ItemNews, Numbered, Plan, Rejects, Status, by_time, read_log
+from stream.shop.log_file import ItemNews, Plan, Rejects, Status, by_time, read_log
 from stream.shop.rows import RowProblem
 from stream.wire.decoding import Decoder
 from stream.wire.topics import EVENTS, ITEMS
@@ -24,23 +25,6 @@ from stream.wire.topics import EVENTS, ITEMS
 CHUNK = 5_000  # events handed over at once
 IN_FLIGHT = 4  # chunks that wait for their acknowledgement
 TICK_SECONDS = 0.1  # at a pace, events due within a tick leave together
-
-
-def outgoing(event: Numbered, timestamp: int) -> OutgoingEvent:
-    """The message for an event, at a time that may have been shifted."""
-    said = event.interaction
-    return OutgoingEvent(
-        said.user_id,
-        said.item_id,
-        said.event_type,
-        event.event_id,
-        timestamp,
-        session_id=said.session_id,
-        quantity=said.quantity,
-        price=said.price,
-        currency=said.currency,
-        context=said.context,
-    )
 
 
 @dataclass
@@ -62,9 +46,7 @@ class Pace:
         return self.start if self.speed is None else self.start + (self.newest - self.first) / 1000 / self.speed
 
     def time_of(self, timestamp: int, due: float) -> int:
-        """The event's time in its message."""
-        if not self.shift:
-            return timestamp
+        """The event's time in its message, where times are shifted."""
         return timestamp + self.shift_ms if self.speed is None else int(due * 1000)
 
 
@@ -106,7 +88,7 @@ class Replay:
         if self._plan.items is not None and not self.status.resumed_from:
             await self._send_items(self._plan.items, delivery)
         now = int(time.time() * 1000)
-        events: Iterable[Numbered] = read_log(self._plan, self._decoder, self._rejects, self.status, now)
+        events: Iterable[Interaction] = read_log(self._plan, self._decoder, self._rejects, self.status, now)
         if self._plan.sort:
             events = by_time(self._shown(events))
         self.status.phase = "sending"
@@ -126,26 +108,25 @@ class Replay:
         self._report(self.status)
         return self.status
 
-    def _shown(self, events: Iterable[Numbered]) -> Iterator[Numbered]:
+    def _shown(self, events: Iterable[Interaction]) -> Iterator[Interaction]:
         for number, event in enumerate(events):
             if number % CHUNK == 0:
                 self._report(self.status)
             yield event
 
-    def _chunks(self, events: Iterable[Numbered]) -> Iterator[tuple[float, list[Message], int, int]]:
+    def _chunks(self, events: Iterable[Interaction]) -> Iterator[tuple[float, list[Message], int, int]]:
         """Events that leave together: when they are due, their messages, how many events, the newest time.
 
         Events that an earlier run has sent are counted and not sent; what they said of items is remembered.
         """
         pace = Pace(self._plan.speed, self._plan.shift_to_now, self._shift_ms)
-        items, encode = ItemNews(), msgspec.json.encode
+        items, encode, standing, topic = ItemNews(), msgspec.json.Encoder().encode, self._standing, self._events_topic
         messages: list[Message] = []
         count = newest = position = 0
         first_due = 0.0
         for event in events:
             position += 1
-            said = event.interaction
-            news = None if said.item is None else items.news(said.item, event.timestamp)
+            news = None if event.item is None else items.news(event.item, event.timestamp)
             if position <= self._acknowledged:
                 count += 1
                 continue
@@ -155,14 +136,16 @@ class Replay:
                 yield first_due, messages, count, newest
                 messages, count, first_due = [], 0, due
             count, newest = count + 1, pace.newest
+            event.item = None  # its message says nothing of it
             if news is not None:
                 messages.append(Message(self._items_topic, news.item_id.encode(), encode(news)))
                 self.status.items += 1
-            if event.event_id in self._standing:
+            if event.event_id in standing:
                 self.status.resumed_from += 1
                 continue
-            event_out = outgoing(event, pace.time_of(event.timestamp, due))
-            messages.append(Message(self._events_topic, said.user_id.encode(), encode(event_out)))
+            if pace.shift:
+                event.timestamp = pace.time_of(event.timestamp, due)
+            messages.append(Message(topic, event.user_id.encode(), encode(event)))
         yield first_due, messages, count, newest
 
     async def _settle(self, allowed: int) -> None:

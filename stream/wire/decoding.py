@@ -160,6 +160,10 @@ class Decoder:
                 return Rejection(TOO_LARGE, f"{name} has {size} bytes, more than {self._settings.max_id_bytes}")
         return None
 
+    def time_range(self, record_timestamp: int) -> tuple[int, int]:
+        """The earliest and the latest time that an event may say in a record of that timestamp, all in epoch ms."""
+        return self._earliest, min(self._latest, record_timestamp + self._ahead)
+
     def _timestamp(self, given: str | float | None, record_timestamp: int) -> int | Rejection:
         moment = record_timestamp if given is None else to_milliseconds(given)
         latest = record_timestamp + self._ahead

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream.shop.delivery import OutgoingEvent
 from stream.shop.interactions import Interaction
-from stream.shop.log_file import Numbered, by_time
+from stream.shop.log_file import by_time
 from stream.shop.shoppers import Crowd, ShownList
 from stream.shop.world import World
 
@@ -93,5 +93,5 @@ def test_a_fitting_offer_is_taken_up_and_named() -> None:
 @given(times=st.lists(st.integers(0, 50), max_size=200), run=st.integers(1, 30))
 def test_sorting_in_runs_is_a_stable_sort(times: list[int], run: int) -> None:
     """Sorting through temporary files gives what sorting in memory gives: by time, ties in the file's order."""
-    events = [Numbered(time, str(place), Interaction("u", "i", "click", time)) for place, time in enumerate(times)]
+    events = [Interaction("u", "i", "click", time, event_id=str(place)) for place, time in enumerate(times)]
     assert list(by_time(events, run)) == sorted(events, key=lambda event: event.timestamp)
