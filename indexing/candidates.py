@@ -107,6 +107,18 @@ def source_names(bits: int, memories: Sequence[str]) -> list[str]:
     return [name for bit, name in enumerate((*FIXED_SOURCES, *memories)) if bits >> bit & 1]
 
 
+class SourceNames(dict[int, tuple[str, ...]]):
+    """`source_names` by their bits, made when first asked for."""
+
+    def __init__(self, memories: Sequence[str]) -> None:
+        super().__init__()
+        self._memories = memories
+
+    def __missing__(self, bits: int) -> tuple[str, ...]:
+        names = self[bits] = tuple(source_names(bits, self._memories))
+        return names
+
+
 def source_bit(name: str, memories: Sequence[str]) -> int:
     """The bit of one source."""
     return 1 << (*FIXED_SOURCES, *memories).index(name)

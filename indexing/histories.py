@@ -75,6 +75,10 @@ class HistoryBatch:
         """Interactions of each user, (B,)."""
         return np.diff(self.starts)
 
+    def all_known(self) -> bool:
+        """Whether every interaction is with an item that has a row, and every user has one."""
+        return len(self.rows) > 0 and bool(self.rows.min() >= 0) and bool((self.starts[1:] > self.starts[:-1]).all())
+
     def known(self) -> Int64s:
         """Interactions of each user with an item that has a row, (B,)."""
         sums = np.concatenate(([0], np.cumsum(self.rows >= 0, dtype=np.int64)))

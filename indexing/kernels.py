@@ -180,3 +180,21 @@ def nearest(users: Any, vectors: Any, rows: Any, available: Any, keys: Any, out_
         for at in range(listed):
             out_rows[user, at] = rows[best[at]]
             out_scores[user, at] = scores[best[at]]
+
+
+@njit(cache=True, nogil=True)
+def settle(found: Any, scores: Any, out_rows: Any) -> None:
+    """Lists (B, k), best first, as they shall be: equal scores in the order of their rows, -1 and 0 behind the last.
+
+    `found` (B, k) rows, below 0 where there is none; `scores` change in place.
+    """
+    for user in range(found.shape[0]):
+        for at in range(found.shape[1]):
+            row, place = found[user, at], at
+            if row < 0:
+                out_rows[user, at], scores[user, at] = -1, 0.0
+                continue
+            while place > 0 and scores[user, place - 1] == scores[user, at] and out_rows[user, place - 1] > row:
+                out_rows[user, place] = out_rows[user, place - 1]
+                place -= 1
+            out_rows[user, place] = row

@@ -42,6 +42,8 @@ class Neighbours:
     def candidates(self, batch: HistoryBatch, k: int) -> tuple[Int32s, Floats]:
         """The k items that go best with each user's last items: rows (B, k) with -1 padding, scores (B, k)."""
         rows, scores = np.full((len(batch), k), -1, np.int32), np.zeros((len(batch), k), np.float32)
+        if len(self.rows) == 0:
+            return rows, scores
         source_kernels.covisited(
             batch.rows,
             batch.starts,

@@ -31,7 +31,7 @@ def bought_before(
 
 def to_buy_again(batch: HistoryBatch, again: npt.NDArray[np.bool_]) -> Int32s:
     """The newest LISTED of each user's purchases that are of items which are bought `again` (N,): (B, k), -1 behind."""
-    width = min(int(np.diff(batch.owned_starts).max(initial=0)), LISTED)
+    width = min(int(np.diff(batch.owned_starts).max()), LISTED) if len(batch.owned) else 0
     result = np.full((len(batch), width), -1, np.int32)
     if width:
         _list_again(frozen(batch.owned, np.int32), batch.owned_starts, frozen(again, np.bool_), result)

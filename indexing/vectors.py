@@ -76,13 +76,9 @@ class VectorIndex:
         """
         faiss.cvar.distance_compute_blas_threshold = _NEVER
         scores, rows = self.index.search(np.ascontiguousarray(queries, np.float32), k)
-        equal = np.flatnonzero((scores[:, 1:] == scores[:, :-1]).any(axis=1))
-        if len(equal):
-            order = np.lexsort((rows[equal], -scores[equal]), axis=1)
-            rows[equal] = np.take_along_axis(rows[equal], order, 1)
-            scores[equal] = np.take_along_axis(scores[equal], order, 1)
-        scores[rows < 0] = 0.0
-        return rows.astype(np.int32), scores
+        result = np.empty(rows.shape, np.int32)
+        kernels.settle(rows, scores, result)
+        return result, scores
 
     def recall(self, queries: np.ndarray, k: int, vectors: np.ndarray) -> float:
         """The share of the k exactly nearest of `vectors` (N, D) that a search finds, mean of queries (B, D)."""

@@ -132,17 +132,18 @@ class Catalogue:
         """Whether the item of this number may be recommended: neither retired nor marked as unavailable."""
         return bool(self._available[number])
 
-    def matching(self, filters: Filters) -> Bools:
-        """By number, which available items pass the filters on category, brand, price and tags."""
-        result = self._available.values.copy()
+    def matching(self, filters: Filters, numbers: npt.NDArray[np.int32] | None = None) -> Bools:
+        """Which available items pass the filters on category, brand, price and tags: all by number, or these."""
+        chosen: slice | npt.NDArray[np.int32] = slice(None) if numbers is None else numbers
+        result = np.array(self._available.values[chosen])
         if filters.category:
-            result &= self._path_codes.holding(filters.category)[self._paths.values]
+            result &= self._path_codes.holding(filters.category)[self._paths.values[chosen]]
         if filters.brand:
-            result &= self._brand_codes.holding(filters.brand)[self._brands.values]
+            result &= self._brand_codes.holding(filters.brand)[self._brands.values[chosen]]
         if filters.tags:
-            result &= self._tag_codes.holding(filters.tags)[self._tags.values]
+            result &= self._tag_codes.holding(filters.tags)[self._tags.values[chosen]]
         if filters.price is not None:
-            prices = self._prices.values
+            prices = self._prices.values[chosen]
             result &= ~np.isnan(prices)
             if filters.price.min is not None:
                 result &= prices >= filters.price.min

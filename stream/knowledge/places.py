@@ -10,9 +10,10 @@ import numpy as np
 from indexing.columns import ANN, NEW, TRENDING
 from indexing.histories import Floats, Int64s
 from indexing.vectors import nearest_of
+from stream.knowledge.choosing import Ranking
 from stream.knowledge.popularity import LivePopularity
 from stream.knowledge.served import Bools, ServedItems
-from stream.knowledge.snapshot import PER_SOURCE, Fresh, Ranking, Snapshot
+from stream.knowledge.snapshot import PER_SOURCE, Fresh, Snapshot
 
 
 @dataclass
@@ -24,6 +25,11 @@ class Places:
     bits: list[int] = field(default_factory=list)
     chances: list[float] = field(default_factory=list)
     drawn: int = 0
+
+    def shorten(self, size: int) -> None:
+        """Leaves the first so many."""
+        for column in (self.rows, self.scores, self.bits, self.chances):
+            del column[size:]
 
     def extend(self, rows: Sequence[int], scores: Sequence[float], bits: Sequence[int]) -> None:
         """Adds places at the end, for certain."""
@@ -37,15 +43,12 @@ def ranked_places(ranking: Ranking) -> list[Places]:
     """One list for each user of a ranking."""
     if len(ranking.candidates.rows) == 0:
         return [Places() for _ in ranking.positions]
-    positions = ranking.positions
-    lengths = (positions >= 0).sum(axis=1).tolist()
-    columns = (ranking.candidates.rows, ranking.scores, ranking.candidates.sources)
-    rows, scores, bits = (column[positions].tolist() for column in columns)
-    chances, drawn = ranking.chances.tolist(), ranking.drawn.tolist()
-    return [
-        Places(rows[at][:size], scores[at][:size], bits[at][:size], chances[at][:size], drawn[at])
-        for at, size in enumerate(lengths)
-    ]
+    positions, found = ranking.positions, ranking.candidates
+    rows, scores, bits = (column[positions].tolist() for column in (found.rows, ranking.scores, found.sources))
+    lists = list(map(Places, rows, scores, bits, ranking.chances.tolist(), ranking.drawn.tolist()))
+    for at in np.flatnonzero(positions[:, -1] < 0).tolist() if positions.size else ():
+        lists[at].shorten(int(np.count_nonzero(positions[at] >= 0)))
+    return lists
 
 
 def fill(places: Places, count: int, vector: Floats, *, snapshot: Snapshot, fresh: Fresh, allowed: Bools) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from indexing.histories import Int32s
 from models.features import EMPTY, ItemContent
 from models.vocabulary import UNKNOWN, Vocabulary
 from stream.knowledge.catalogue import Catalogue, Column, asks_for_attributes
@@ -23,6 +24,7 @@ class ServedItems:
         self.vocabulary = vocabulary
         self.catalogue = catalogue
         self.newer: list[str] = []
+        self._ids = vocabulary.ids.copy()
         self._newer_rows: dict[str, int] = {}
         numbers = np.fromiter(map(catalogue.number, vocabulary.ids), np.int32, len(vocabulary))
         self._numbers = Column(np.int32, numbers)
@@ -53,8 +55,7 @@ class ServedItems:
 
     def names(self, rows: Iterable[int]) -> list[str]:
         """The ids of rows."""
-        known, count = self.vocabulary.ids, len(self.vocabulary)
-        return [known[row] if row < count else self.newer[row - count] for row in rows]
+        return [*map(self._ids.__getitem__, rows)]
 
     def refresh(self, item_id: str) -> int:
         """Takes over what the catalogue now says of an item, giving it a row where it has none; returns the row."""
@@ -63,6 +64,7 @@ class ServedItems:
             row = len(self)
             self._newer_rows[item_id] = row
             self.newer.append(item_id)
+            self._ids.append(item_id)
             self._numbers.append(number)
             self._keys.append(len(self.vocabulary) + _digest(item_id))
             self._available.append(False)
@@ -79,6 +81,18 @@ class ServedItems:
         """Which rows a list may hold, (N + E,), a new array."""
         mask = self._matching(filters) if asks_for_attributes(filters) else self.available.copy()
         mask[[row for row in map(self.row, excluded) if row >= 0]] = False
+        return mask
+
+    def passing(self, rows: Int32s, filters: Filters, excluded: Iterable[str]) -> Bools:
+        """Which of these rows, all available, a list may hold: what `allowed` says of them."""
+        mask = np.ones(len(rows), np.bool_)
+        if asks_for_attributes(filters):
+            numbers = self._numbers.values[rows]
+            mask[numbers < 0] = False
+            mask[mask] = self.catalogue.matching(filters, numbers[mask])
+        without = list(map(self.row, excluded))
+        if without:
+            mask &= ~np.isin(rows, without)
         return mask
 
     def _matching(self, filters: Filters) -> Bools:

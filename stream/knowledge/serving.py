@@ -13,7 +13,7 @@ from itertools import chain
 import msgspec
 import numpy as np
 
-from indexing.candidates import source_names
+from indexing.candidates import Candidates, SourceNames
 from indexing.histories import HistoryBatch
 from indexing.vectors import one_thread
 from indexing.warming import compile_kernels
@@ -100,7 +100,7 @@ class Serving:
         self._popular = Popular(snapshot, self.items, popularity)
         self._observed = 0
         self._not_encoded: dict[str, int] = {}
-        self._names_of_bits: dict[int, tuple[str, ...]] = {}
+        self._names_of_bits = SourceNames(() if snapshot is None else tuple(snapshot.memories))
         for item_id in catalogue.ids():
             if item_id not in self.items.vocabulary:
                 self.item_changed(item_id)
@@ -183,6 +183,8 @@ class Serving:
     def _recommend(self, snapshot: Snapshot, queries: Sequence[Query], stage: Stage) -> list[RankedList]:
         """Personal lists where anything of the history is known, popular ones elsewhere."""
         batch = self._histories(snapshot, queries)
+        if batch.all_known():
+            return self._personal(snapshot, queries, batch, stage)
         known = batch.known()
         users = np.flatnonzero(known)
         if len(users) == len(queries):
@@ -199,10 +201,10 @@ class Serving:
     def _histories(self, snapshot: Snapshot, queries: Sequence[Query]) -> HistoryBatch:
         """Histories in which items newer than the snapshot have their rows, too."""
         batch = snapshot.histories(queries)
-        unknown = np.flatnonzero(batch.rows < 0)
-        if len(unknown) and self.items.newer:
+        unknown = np.flatnonzero(batch.rows < 0) if self.items.newer else ()
+        if len(unknown):
             names = list(chain.from_iterable(query.items[-LONGEST_HISTORY:] for query in queries))
-            batch.rows[unknown] = [self.items.newer_row(names[at]) for at in unknown.tolist()]
+            batch.rows[unknown] = [self.items.newer_row(names[at]) for at in unknown]
         return batch
 
     def _personal(
@@ -213,9 +215,14 @@ class Serving:
         with stage("candidates"):
             candidates = snapshot.candidates(batch, fresh)
         with stage("rank"):
-            masks = [self._mask(query) for query in queries]
-            counts, lots = [query.count for query in queries], [self._lot(query) for query in queries]
-            ranking = snapshot.best(candidates, masks, counts, fresh=fresh, new_slots=self.new_slots, lots=lots)
+            ranking = snapshot.best(
+                candidates,
+                [query.count for query in queries],
+                fresh=fresh,
+                new_slots=self.new_slots,
+                listable=self._listable(queries, candidates),
+                lots=lambda user: self._lot(queries[user]),
+            )
             return self._lists(snapshot, queries, batch, ranked_places(ranking))
 
     def _lists(
@@ -235,26 +242,37 @@ class Serving:
 
     def _complete(self, snapshot: Snapshot, places: Places, query: Query, history: HistoryBatch) -> None:
         """Fills a list by exact search, with what the user dislikes only when nothing else is left."""
-        fresh, liked = self._fresh(), self._mask(query)
+        fresh = self._fresh()
         vector = fresh.encoder.encode(history.rows, history.types, history.times, history.starts, history.intents)[0]
-        for allowed in (fresh.available if liked is None else liked, self._allowed(query)):
+        for disliked in (self._disliked(query), ()):
             if len(places.rows) < query.count:
+                allowed = self._allowed(query, *disliked)
                 fill(places, query.count, vector, snapshot=snapshot, fresh=fresh, allowed=allowed)
 
     def _lot(self, query: Query) -> int:
         """What is drawn by: another number after each event of a user, the same wherever the list is made again."""
         return lot(self.seed, query.now, len(query.items), *query.items[-LOT_ITEMS:])
 
-    def _mask(self, query: Query) -> Bools | None:
-        """Which rows a list may hold, without those the user disliked last; None for all that are available."""
-        excluded = self._excluded(query)
+    def _listable(self, queries: Sequence[Query], candidates: Candidates) -> Bools | None:
+        """Which candidates their lists may hold, (M,), without what the user disliked last; None for all."""
+        listable = None
+        for user, query in enumerate(queries):
+            excluded = self._excluded(query) + self._disliked(query)
+            if not excluded and not asks_for_attributes(query.filters):
+                continue
+            if listable is None:
+                listable = np.ones(len(candidates.rows), np.bool_)
+            part = slice(candidates.starts[user], candidates.starts[user + 1])
+            listable[part] = self.items.passing(candidates.rows[part], query.filters, excluded)
+        return listable
+
+    def _disliked(self, query: Query) -> list[str]:
+        """Items of which the latest event of the history says that they are not wanted."""
         unwanted = DISLIKE if self.snapshot is None else self.snapshot.unwanted
-        if any(kind in query.types for kind in unwanted):
-            latest = dict(zip(query.items, query.types, strict=True))
-            excluded += [item_id for item_id, kind in latest.items() if kind in unwanted]
-        if not excluded and not asks_for_attributes(query.filters):
-            return None
-        return self.items.allowed(query.filters, excluded)
+        if not any(kind in query.types for kind in unwanted):
+            return []
+        latest = dict(zip(query.items, query.types, strict=True))
+        return [item_id for item_id, kind in latest.items() if kind in unwanted]
 
     def _allowed(self, query: Query, *excluded: str) -> Bools:
         """Which rows a list may hold by the query's filters, (N + E,)."""
@@ -287,13 +305,6 @@ class Serving:
         reasons: list[list[str]] = [[]] * len(places.rows)
         if origins is not None:
             reasons = [self.items.names([row] if row >= 0 else []) for row in origins]
-        names = [self._sources(bits) for bits in places.bits]
+        names = [*map(self._names_of_bits.__getitem__, places.bits)]
         item_ids = self.items.names(places.rows)
         return RankedList(item_ids, places.scores, names, reasons, places.chances, fallback, places.drawn)
-
-    def _sources(self, bits: int) -> tuple[str, ...]:
-        names = self._names_of_bits.get(bits)
-        if names is None:
-            memories = () if self.snapshot is None else tuple(self.snapshot.memories)
-            names = self._names_of_bits[bits] = tuple(source_names(bits, memories))
-        return names

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate, chain, repeat
 from typing import Protocol, cast
 
 import numpy as np
@@ -23,7 +24,6 @@ from indexing.columns import NEGATIVE
 from indexing.habits import Habits
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s
 from indexing.item_facts import ItemFacts
-from indexing.lists import best_of_lists
 from indexing.owned import to_buy_again
 from indexing.source import Source
 from indexing.sources.covisitation import Covisitation
@@ -34,6 +34,7 @@ from models.encoder import HistoryEncoder
 from models.ranker import Ranker
 from models.tower import ItemTower
 from models.vocabulary import UNKNOWN, Vocabulary
+from stream.knowledge.choosing import Ranking, choose
 from stream.knowledge.lots import lot
 from stream.knowledge.repurchase import RARE
 
@@ -80,25 +81,6 @@ class Fresh:
     available: Bools
     keys: Int64s
     untouched: Int64s
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Lists of B users: `positions` (B, K) in the candidates, best first, -1 behind the last; `scores` (M,); `chances`
-    (B, K) of each to stand there, `drawn` (B,) how many were drawn by lot.
-    """
-
-    candidates: Candidates
-    scores: Floats
-    positions: npt.NDArray[np.int64]
-    chances: Floats
-    drawn: npt.NDArray[np.int64]
-
-    def rows(self) -> Int32s:
-        """Item rows of the lists, (B, K), -1 behind the last."""
-        if len(self.candidates.rows) == 0:
-            return np.full(self.positions.shape, UNKNOWN, np.int32)
-        return np.where(self.positions >= 0, self.candidates.rows[self.positions], UNKNOWN).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -203,17 +185,20 @@ class Snapshot:
     def histories(self, queries: Sequence[Asked]) -> HistoryBatch:
         """The newest interactions of each query as flat arrays. Event types without a code count as the first one."""
         rows, codes = self.vocabulary.rows.get, self.type_codes.get
-        kept = [query.items[-LONGEST_HISTORY:] for query in queries]
-        starts = np.cumsum([0, *map(len, kept)], dtype=np.int64)
+        items = [query.items[-LONGEST_HISTORY:] for query in queries]
+        types = chain.from_iterable([query.types[-LONGEST_HISTORY:] for query in queries])
+        times = chain.from_iterable([query.times[-LONGEST_HISTORY:] for query in queries])
+        intents = {name: self.intent_code(name) for name in {query.intent for query in queries}}
+        bought = [query.purchased for query in queries]
         return HistoryBatch(
-            np.array([rows(item, UNKNOWN) for items in kept for item in items], np.int32),
-            np.array([codes(name, 0) for query in queries for name in query.types[-LONGEST_HISTORY:]], np.int8),
-            np.array([time for query in queries for time in query.times[-LONGEST_HISTORY:]], np.int64),
-            starts,
+            np.array([*map(rows, chain.from_iterable(items), repeat(UNKNOWN))], np.int32),
+            np.array([*map(codes, types, repeat(0))], np.int8),
+            np.array([*times], np.int64),
+            np.array([0, *accumulate(map(len, items))], np.int64),
             np.array([query.now for query in queries], np.int64),
-            np.array([self.intent_code(query.intent) for query in queries], np.int8),
-            np.array([rows(item, UNKNOWN) for query in queries for item in query.purchased], np.int32),
-            np.cumsum([0, *(len(query.purchased) for query in queries)], dtype=np.int64),
+            np.array([intents[query.intent] for query in queries], np.int8),
+            np.array([*map(rows, chain.from_iterable(bought), repeat(UNKNOWN))], np.int32),
+            np.array([0, *accumulate(map(len, bought))], np.int64),
         )
 
     def candidates(self, batch: HistoryBatch, fresh: Fresh | None = None) -> Candidates:
@@ -246,63 +231,44 @@ class Snapshot:
         )
 
     def rank(
-        self,
-        batch: HistoryBatch,
-        allowed: Sequence[Bools | None] | None = None,
-        counts: int | Sequence[int] = 20,
-        *,
-        fresh: Fresh | None = None,
-        new_slots: int = 0,
+        self, batch: HistoryBatch, counts: int | Sequence[int] = 20, *, fresh: Fresh | None = None, new_slots: int = 0
     ) -> Ranking:
         """The best of each user's candidates: `best` of `candidates`."""
         fresh = fresh or self.plain
-        return self.best(self.candidates(batch, fresh), allowed, counts, fresh=fresh, new_slots=new_slots)
+        return self.best(self.candidates(batch, fresh), counts, fresh=fresh, new_slots=new_slots)
 
     def best(
         self,
         candidates: Candidates,
-        allowed: Sequence[Bools | None] | None,
         counts: int | Sequence[int],
         *,
         fresh: Fresh,
         new_slots: int,
-        lots: Sequence[int] | None = None,
+        listable: Bools | None = None,
+        lots: Callable[[int], int] | None = None,
     ) -> Ranking:
         """Candidates, scored by the ranker, and the best of each list.
 
-        `allowed`: for each user the rows that the list may hold, None for all available ones; `counts`: how many to
-        list; `new_slots`: places of a list of ten or more kept for new and untouched items, drawn by the users'
-        `lots`.
+        `counts`: how many to list; `listable` (M,): which candidates their lists may hold, None for all; `new_slots`:
+        places of a list of ten or more kept for new and untouched items, drawn by the users' `lots`.
         """
-        users = len(candidates.starts) - 1
         scores = self.ranker.score(candidates.features)
-        for user, mask in enumerate(allowed or ()):
-            if mask is not None:
-                part = slice(candidates.starts[user], candidates.starts[user + 1])
-                scores[part][~mask[candidates.rows[part]]] = -np.inf
-        lengths = np.empty(users, np.int64)
-        lengths[:] = counts
-        positions = np.full((users, int(lengths.max(initial=0))), UNKNOWN, np.int64)
-        chances = np.zeros(positions.shape, np.float32)
-        drawn = np.zeros(users, np.int64)
-        best_of_lists(
-            fresh.keys[candidates.rows],
-            scores,
-            candidates.starts,
-            lengths,
-            self._explorable(candidates),
-            new_slots,
-            np.zeros(users, np.uint64) if lots is None else np.array(lots, np.uint64),
-            candidates.sources,
-            (positions, chances, drawn),
+        if listable is not None:
+            scores[~listable] = -np.inf
+        explorable = self._explorable(candidates) if new_slots and len(fresh.untouched) else None
+        return choose(
+            candidates, scores, counts, keys=fresh.keys, explorable=explorable, new_slots=new_slots, lots=lots
         )
-        return Ranking(candidates, scores, positions, chances, drawn)
 
     def _explorable(self, candidates: Candidates) -> Bools:
         """Candidates that are new or untouched, by anybody and by the user, (M,)."""
         rows, met = candidates.rows, candidates.features[:, self._times_in_history]
-        cold = np.append(self.cold, True)[np.minimum(rows, len(self))]
-        return np.asarray(cold & (met == 0))
+        return np.asarray(self._cold_or_newer[np.minimum(rows, len(self))] & (met == 0))
+
+    @cached_property
+    def _cold_or_newer(self) -> Bools:
+        """Which items nobody has touched yet, and behind them all that are newer, (N + 1,)."""
+        return np.append(self.cold, True)
 
     @cached_property
     def _times_in_history(self) -> int:
@@ -310,7 +276,12 @@ class Snapshot:
 
     def _without_rejected(self, batch: HistoryBatch) -> HistoryBatch:
         """The batch with removed and disliked items as unknown: nothing should follow from them."""
-        rejected = (self.kinds == NEGATIVE)[batch.types]
+        rejected = self._rejections[batch.types]
         if not rejected.any():
             return batch
         return replace(batch, rows=np.where(rejected, np.int32(UNKNOWN), batch.rows))
+
+    @cached_property
+    def _rejections(self) -> Bools:
+        """Which event types say that an item is not wanted."""
+        return np.asarray(self.kinds == NEGATIVE)

@@ -96,3 +96,12 @@ def test_new_rows_are_searched_exactly() -> None:
         fitting = [row for row in np.argsort(-near).tolist() if row >= 100 and available[row] and near[row] > 0][:8]
         assert rows[user][rows[user] >= 0].tolist() == fitting
         np.testing.assert_allclose(scores[user][: len(fitting)], near[fitting], atol=1e-5)
+
+
+def test_equal_inner_products_are_listed_in_the_order_of_their_rows() -> None:
+    """However FAISS finds them: rows 0..9 are one vector, 10..19 another, and behind the last there is nothing."""
+    vectors = np.repeat(np.eye(2, dtype=np.float32), 10, axis=0)
+    index = VectorIndex.build(vectors[np.arange(20)])
+    rows, scores = index.search(np.array([[0.2, 0.9], [0.9, 0.2]], np.float32), 23)
+    assert rows.tolist() == [[*range(10, 20), *range(10), -1, -1, -1], [*range(20), -1, -1, -1]]
+    assert scores[0].tolist() == [*[np.float32(0.9)] * 10, *[np.float32(0.2)] * 10, 0.0, 0.0, 0.0]

@@ -18,6 +18,7 @@ def test_serving_compiles_nothing_that_was_not_compiled_ahead() -> None:
         kernels.count_neighbours,
         lists.best_of_lists,
         kernels.nearest,
+        kernels.settle,
     ]
     compile_kernels()
     before = [kernel.signatures for kernel in compiled]
