@@ -54,6 +54,7 @@ class Latency:
 
 
 class _Seen(msgspec.Struct):
+    artifact: str | None
     event: EventPosition | None
 
 
@@ -65,11 +66,12 @@ class _List(msgspec.Struct):
 
 @dataclass
 class Arrivals:
-    """When the first list for each event, and the answer to each request, arrived."""
+    """When the first list for each event, the answer to each request, and the first list of each artifact arrived."""
 
     events: dict[Place, float] = field(default_factory=dict)
     users: dict[str, Place] = field(default_factory=dict)  # the newest event that a list has seen
     requests: dict[str, float] = field(default_factory=dict)
+    artifacts: dict[str | None, float] = field(default_factory=dict)
 
     async def follow(self, run: Run) -> None:
         """Reads lists as they come, until cancelled."""
@@ -83,7 +85,17 @@ class Arrivals:
                     for record in records:
                         self._take(decoder.decode(record.value), moment)
 
+    def swapped(self, seconds: float) -> bool:
+        """Whether it is so many seconds ago that lists of a second artifact began to come."""
+        return len(self.artifacts) > 1 and now() - max(self.artifacts.values()) >= seconds
+
+    def latency_of_requests(self, asked: Mapping[str, float]) -> Latency:
+        """Of these requests; those that are not answered by now are missing. Raises FellError."""
+        return Latency.of(asked, self.requests, len(asked.keys() - self.requests.keys()))
+
     def _take(self, made: _List, moment: float) -> None:
+        if made.provenance.artifact not in self.artifacts:
+            self.artifacts[made.provenance.artifact] = moment
         if made.request_id is not None:
             self.requests.setdefault(made.request_id, moment)
         elif made.provenance.event is not None and made.user_id is not None:
@@ -109,7 +121,7 @@ class Pacer:
 
     def __init__(self, run: Run, client: AIOKafkaProducer, records: Sequence[Sent], arrivals: Arrivals) -> None:
         self._run, self._client, self._records, self._arrivals = run, client, records, arrivals
-        self._next = 0
+        self._next = self._requests = 0
         self._users: dict[Place, str] = {}
         self.asked: dict[str, float] = {}  # when each request was sent
 
@@ -148,15 +160,16 @@ class Pacer:
                     sent[place] = now()
                 await self._client.send(topic, record.value, record.key, record.partition)
             while asked < requests * passed:
-                await self._ask(asked)
+                await self._ask()
                 asked += 1
             self._run.check()
             await asyncio.sleep(0.0005)
         return sent
 
-    async def _ask(self, number: int) -> None:
-        record = self._records[(7 * number) % self._next]
-        request_id = f"bench-request-{len(self.asked)}"
+    async def _ask(self) -> None:
+        record = self._records[(7 * self._requests) % self._next]
+        self._requests += 1
+        request_id = f"bench-request-{self._requests}"
         value = msgspec.json.encode({"request_id": request_id, "kind": "user", "user_id": record.key.decode()})
         self.asked[request_id] = now()
         await self._client.send(self._run.topic(REQUESTS), value, record.key, record.partition)

@@ -43,6 +43,19 @@ async def transport(bench: Bench) -> Throughput:
 
 async def recommend(bench: Bench) -> Throughput:
     """With the recommender: one list for each event; beside it the recommender without a stream."""
+    return await _recommend(bench, bench.taking_part("aiokafka", "bytewax"))
+
+
+async def capacity(bench: Bench) -> float:
+    """The lists a second that Alluvium makes with its recommender: the median of what was measured, if need be now."""
+    if bench.capacity is None:
+        await _recommend(bench, [ALLUVIUM])
+    if bench.capacity is None:
+        raise FellError("the capacity is not known")
+    return bench.capacity
+
+
+async def _recommend(bench: Bench, contenders: Sequence[Contender]) -> Throughput:
     artifact = await asyncio.to_thread(bench.artifact)
     alone: list[Alone] = []
 
@@ -52,7 +65,6 @@ async def recommend(bench: Bench) -> Throughput:
         sent = bench.sent(int(bench.plan.events * contender.share_of_lists))
         return await throughput(bench.yard, contender, bench.plan.settings, sent, brought)
 
-    contenders = bench.taking_part("aiokafka", "bytewax")
     outcomes = await bench.rounds(
         "recommend", contenders, lambda contender: bench.brought(contender, artifact), play, _told
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from stream.bench.contenders.alone import Alone, Speed
 from stream.bench.field import ALLUVIUM, FIELD
 from stream.bench.measuring import Spread
-from stream.bench.paced import Paced
+from stream.bench.paced import Idle, Paced
 from stream.bench.suites import Throughput
 from stream.bench.throughput import Outcome
 
@@ -19,18 +19,22 @@ ALONE: dict[str, Callable[[Alone], Speed]] = {
 }
 
 
-def document(results: Mapping[str, Throughput | Paced], problems: Sequence[str]) -> str:
+def document(results: Mapping[str, Throughput | Paced | Idle], problems: Sequence[str]) -> str:
     """All results, each suite under its name, and what went wrong."""
     parts = []
     for suite, result in results.items():
-        parts.append(f"**{suite}**")
-        if isinstance(result, Paced):
-            parts.append(latency_table(result))
-            continue
-        parts.append(throughput_table(result))
-        if ours := result.outcomes.get(ALLUVIUM.name):
-            parts.append(stage_table(ours))
+        parts += [f"**{suite}**", *_parts(result)]
     return "\n\n".join([*parts, *problems]) + "\n"
+
+
+def _parts(result: Throughput | Paced | Idle) -> list[str]:
+    if isinstance(result, Paced):
+        return [latency_table(result)]
+    if isinstance(result, Idle):
+        percents = [100 * share for share in result.shares]
+        return [f"{_spread(Spread.of(percents), 1)} % of a core"] if percents else []
+    ours = result.outcomes.get(ALLUVIUM.name, [])
+    return [throughput_table(result), *([stage_table(ours)] if ours else [])]
 
 
 def throughput_table(result: Throughput) -> str:
@@ -47,6 +51,8 @@ def latency_table(result: Paced) -> str:
     head = ("", "events/s", "p50 ms", "p95 ms", "p99 ms", "answered", "missing")
     rows = []
     for title, found in result.latencies.items():
+        if not found:
+            continue
         spreads = [Spread.of([getattr(each, name) for each in found]) for name in ("p50", "p95", "p99")]
         cells = [_spread(Spread.of([each.rate for each in found]), 0), *(_spread(spread, 1) for spread in spreads)]
         missing = sum(each.missing for each in found)

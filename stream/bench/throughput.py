@@ -74,9 +74,14 @@ async def start(run: Run, contender: Contender, brought: Brought) -> None:
         if brought.artifact is not None:
             await run.send_items(brought.items)
             await run.announce(brought.artifact)
-        run.start([brought.python, "-m", "stream.cli", "--config", str(run.settings_file), "worker"])
+        run.start(command_of_ours(run, brought, "worker"))
         return
     run.start(contender.command(brought.python, write_task(run, brought)))
+
+
+def command_of_ours(run: Run, brought: Brought, name: str) -> list[str]:
+    """An `alluvium` command with a run's settings."""
+    return [brought.python, "-m", "stream.cli", "--config", str(run.settings_file), name]
 
 
 def write_task(run: Run, brought: Brought) -> Path:

@@ -62,7 +62,8 @@ class Run:
     name: str
     settings: Settings
     directory: Path
-    process: subprocess.Popen[bytes] | None = field(default=None)
+    process: subprocess.Popen[bytes] | None = None
+    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def kafka(self) -> KafkaSettings:
@@ -106,15 +107,25 @@ class Run:
 
     def start(self, command: Sequence[str]) -> None:
         """Starts the contender."""
+        self.process = self._spawned(command)
+
+    def start_beside(self, command: Sequence[str], niceness: int) -> None:
+        """Starts another process, which ends with the run."""
+        self.others.append(self._spawned(command, niceness))
+
+    def _spawned(self, command: Sequence[str], niceness: int = 0) -> subprocess.Popen[bytes]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
         environment = {**inherited, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        self.process = spawn(command, self.log, environment=environment, orphan_signal=signal.SIGKILL)
+        orphan = signal.SIGKILL
+        return spawn(command, self.log, environment=environment, niceness=niceness, orphan_signal=orphan)
 
     def check(self) -> None:
-        """Raises FellError where the process has ended."""
-        status = None if self.process is None else self.process.poll()
-        if status is not None:
-            raise FellError(f"{self.name} ended by itself with status {status}; its log ends:\n{last_lines(self.log)}")
+        """Raises FellError where a process has ended."""
+        for process in [*([] if self.process is None else [self.process]), *self.others]:
+            status = process.poll()
+            if status is not None:
+                said = last_lines(self.log)
+                raise FellError(f"{self.name} ended by itself with status {status}; its log ends:\n{said}")
 
     def cpu_seconds(self) -> float:
         """The processor time that the process has used, 0 where the system does not tell."""
@@ -132,9 +143,10 @@ class Run:
         return 0 if self.process is None else await asyncio.to_thread(self.process.wait)
 
     async def stop(self) -> None:
-        """Ends the process."""
-        if self.process is not None:
-            process, self.process = self.process, None
+        """Ends all processes."""
+        processes = [*self.others, *([] if self.process is None else [self.process])]
+        self.others, self.process = [], None
+        for process in processes:
             await asyncio.to_thread(end, process)
 
     async def lists(self) -> list[Listed]:

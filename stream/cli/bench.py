@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +12,11 @@ import typer
 from stream.cli.common import FAILED, WRONG_USAGE, JsonOption, fail, load_settings, print_json, run, stderr
 
 if TYPE_CHECKING:
-    from stream.bench.bench import Plan
+    from stream.bench.bench import Bench, Plan
     from stream.bench.logs import BenchLog
     from stream.settings import Settings
 
-SUITES = ("transport", "recommend", "latency")
+SUITES = ("transport", "recommend", "latency", "requests", "refresh", "idle")
 CONTENDERS = ("aiokafka", "alluvium", "bytewax", "quix", "faust")
 SPARE = 2  # times the events: of a user who comes too often only the first ones are asked
 DEFAULT_CACHE = "~/.cache/alluvium/bench"
@@ -74,7 +75,14 @@ async def _measure(plan: Plan, chosen: list[str]) -> dict[str, Any]:
     from stream.bench import paced, suites  # noqa: PLC0415
     from stream.bench.bench import open_bench  # noqa: PLC0415
 
-    known = {"transport": suites.transport, "recommend": suites.recommend, "latency": paced.latency}
+    known: dict[str, Callable[[Bench], Awaitable[Any]]] = {
+        "transport": suites.transport,
+        "recommend": suites.recommend,
+        "latency": paced.latency,
+        "requests": paced.requests,
+        "refresh": paced.refresh,
+        "idle": paced.idle,
+    }
     async with open_bench(plan) as bench:
         return {"results": {suite: await known[suite](bench) for suite in chosen}, "problems": bench.problems}
 
