@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 
@@ -21,3 +22,15 @@ def grouped(keys: Any, count: int) -> Any:
         order[begins[keys[at]]] = at
         begins[keys[at]] += 1
     return order
+
+
+def reduced(
+    extreme: np.ufunc, values: npt.NDArray[np.int64], keys: npt.NDArray[np.int32], count: int, nothing: int
+) -> npt.NDArray[np.int64]:
+    """The least or greatest (`np.minimum`, `np.maximum`) value of each key, (count,); `nothing` where it has none."""
+    result = np.full(count, nothing, np.int64)
+    sizes = np.bincount(keys, minlength=count)
+    met = np.flatnonzero(sizes)
+    if len(met):
+        result[met] = extreme.reduceat(values[grouped(keys, count)], np.cumsum(sizes)[met] - sizes[met])
+    return result

@@ -8,9 +8,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from indexing.arrays import frozen
-from indexing.histories import Floats, Int64s, Interactions
+from indexing.grouping import grouped, reduced
+from indexing.histories import Floats, Int64s, Interactions, dense_numbers
 
 NEVER = np.iinfo(np.int64).min
 SESSIONS, BEGUN, ENDED, EVENTS = range(4)  # columns of `counts`
@@ -40,13 +42,15 @@ class Habits:
         """Counts all interactions, in log order."""
         if len(interactions) == 0:
             return cls.nothing(item_count)
-        items, sessions = interactions.items, interactions.sessions.astype(np.int64)
-        holding = np.unique(sessions * item_count + items) % item_count
-        firsts, lasts = _ends(sessions)
-        columns = (holding, items[firsts], items[lasts], items)
+        sessions = dense_numbers(interactions.sessions)
+        order = grouped(sessions, int(sessions.max()) + 1)
+        begins = _begins(sessions[order])
+        items = interactions.items[order]
+        by_item = grouped(items, item_count)
+        holding = items[by_item][_begins(items[by_item]) | _begins(sessions[order][by_item])]
+        columns = (holding, items[begins], items[np.append(begins[1:], True)], items)
         counts = np.stack([np.bincount(column, minlength=item_count) for column in columns], axis=1)
-        last_seen = np.full(item_count, NEVER, np.int64)
-        np.maximum.at(last_seen, items, interactions.times)
+        last_seen = reduced(np.maximum, interactions.times, interactions.items, item_count, NEVER)
         return cls(counts.astype(np.float32), last_seen)
 
     @classmethod
@@ -75,8 +79,8 @@ class Habits:
         return cls(np.asarray(arrays["counts"], np.float32), np.asarray(arrays["last_seen"], np.int64))
 
 
-def _ends(sessions: Int64s) -> tuple[Int64s, Int64s]:
-    """Positions of each session's first and last event."""
-    _, firsts = np.unique(sessions, return_index=True)
-    _, before_end = np.unique(sessions[::-1], return_index=True)
-    return firsts.astype(np.int64), (len(sessions) - 1 - before_end).astype(np.int64)
+def _begins(grouped_numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Where another number begins."""
+    begins = np.ones(len(grouped_numbers), np.bool_)
+    begins[1:] = grouped_numbers[1:] != grouped_numbers[:-1]
+    return begins

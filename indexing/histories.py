@@ -197,7 +197,7 @@ def session_lists(interactions: Interactions, longest: int = LONGEST_SESSION) ->
     """Groups interactions by session; of a longer session the newest `longest` entries stay."""
     if len(interactions) == 0:
         return SessionLists(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
-    dense = _small(interactions.sessions)
+    dense = dense_numbers(interactions.sessions)
     last = np.zeros(dense.max() + 1, np.int64)
     last[dense] = np.arange(len(dense))  # the highest index wins: the last interaction in log order
     is_last = np.zeros(len(dense), np.bool_)
@@ -213,7 +213,7 @@ def session_lists(interactions: Interactions, longest: int = LONGEST_SESSION) ->
     return SessionLists(starts, items[kept], interactions.times[np.flatnonzero(is_last)[::-1]])
 
 
-def _small(numbers: Int32s) -> npt.NDArray[np.integer]:
+def dense_numbers(numbers: Int32s) -> npt.NDArray[np.integer]:
     """The same numbers, or others that are equal exactly where they are, none much larger than there are many."""
     if numbers.min() >= 0 and numbers.max() < 4 * len(numbers) + 1_000:
         return numbers

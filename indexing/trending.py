@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from indexing.grouping import reduced
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s, Interactions
 
 HALF_LIVES_MS = (3_600_000, 86_400_000, 604_800_000)  # an hour, a day, a week
@@ -37,8 +38,7 @@ class Trending:
             ],
             axis=1,
         ).astype(np.float32)
-        first_seen = np.full(item_count, NEVER, np.int64)
-        np.minimum.at(first_seen, interactions.items, interactions.times)
+        first_seen = reduced(np.minimum, interactions.times, interactions.items, item_count, NEVER)
         order = np.lexsort((np.arange(item_count), -counts[:, _DAY + 1], -counts[:, _DAY])).astype(np.int32)
         return cls(counts, order, first_seen)
 

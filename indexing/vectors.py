@@ -17,6 +17,8 @@ from indexing.histories import Floats, Int32s, Int64s
 
 FLAT_BELOW = 5_000  # items; up to here an exact scan costs less than it saves
 NPROBE = 8
+TRAINING_POINTS = 40  # of each list, drawn by lot: FAISS asks for 39, more make no better lists
+TRAINING_ROUNDS = 4  # of k-means: more find less than a thousandth more of the nearest
 _NEVER = 2**31 - 1  # queries
 _USUAL_THRESHOLD = 20  # FAISS's own default, good for training
 
@@ -49,10 +51,11 @@ class VectorIndex:
             index.add(vectors)
             return cls(index)
         faiss.cvar.distance_compute_blas_threshold = _USUAL_THRESHOLD
-        lists = max(1, min(int(4 * math.sqrt(count)), count // 39))  # FAISS asks for 39 points a centroid
+        lists = max(1, min(int(4 * math.sqrt(count)), count // TRAINING_POINTS))
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimensions), dimensions, lists, faiss.METRIC_INNER_PRODUCT)
         index.cp.seed = seed
-        index.cp.niter = 10
+        index.cp.niter = TRAINING_ROUNDS
+        index.cp.max_points_per_centroid = TRAINING_POINTS
         index.cp.spherical = True
         index.train(vectors)
         index.add(vectors)
@@ -80,13 +83,11 @@ class VectorIndex:
         kernels.settle(rows, scores, result)
         return result, scores
 
-    def recall(self, queries: np.ndarray, k: int, vectors: np.ndarray) -> float:
-        """The share of the k exactly nearest of `vectors` (N, D) that a search finds, mean of queries (B, D)."""
+    def recall(self, queries: np.ndarray, k: int, exact: VectorIndex) -> float:
+        """The share of the k nearest by an `exact` index that a search of this one finds, mean of queries (B, D)."""
         if len(queries) == 0 or len(self) == 0:
             return 1.0
-        exact = faiss.IndexFlatIP(vectors.shape[1])
-        exact.add(np.ascontiguousarray(vectors, np.float32))
-        wanted, _ = VectorIndex(exact).search(queries, min(k, len(self)))
+        wanted, _ = exact.search(queries, min(k, len(self)))
         found, _ = self.search(queries, min(k, len(self)))
         hits = (wanted[:, :, None] == found[:, None, :]).any(axis=2)  # a search never names a row twice, nor wants -1
         return float(hits.mean())

@@ -13,6 +13,7 @@ and no array of size (events, D) is ever multiplied by a (D, D) matrix. `models.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -69,7 +70,10 @@ class HistoryEncoder:
 
     def with_vectors(self, item_vectors: np.ndarray) -> HistoryEncoder:
         """The same encoder over other item vectors, for example with rows of newer items added at the end."""
-        return HistoryEncoder(self.parameters, item_vectors)
+        other = copy(self)
+        other.item_vectors = item_vectors
+        other._tables = _all_frozen(item_vectors, self.parameters["types"], self.parameters["gaps"])
+        return other
 
     def encode(
         self,

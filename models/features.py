@@ -74,10 +74,17 @@ def price_bucket(price: float | None) -> int:
 
 def featurise(contents: Iterable[ItemContent], buckets: int) -> Features:
     """Features of the contents, tokens hashed (CRC-32) to 0..buckets-1."""
-    tokens: list[int] = []
-    starts, prices = [0], []
-    for content in contents:
-        tokens.extend(zlib.crc32(word.encode()) % buckets for word in words(content))
-        starts.append(len(tokens))
-        prices.append(price_bucket(content.price))
-    return Features(np.array(tokens, np.int32), np.array(starts, np.int64), np.array(prices, np.int64))
+    read = [(hashed_words(content), price_bucket(content.price)) for content in contents]
+    return joined([found for found, _ in read], np.array([price for _, price in read], np.int64), buckets)
+
+
+def hashed_words(content: ItemContent) -> bytes:
+    """The CRC-32 of each token of an item, as packed 32-bit numbers."""
+    return np.array([zlib.crc32(word.encode()) for word in words(content)], np.uint32).tobytes()
+
+
+def joined(hashed: Sequence[bytes], prices: npt.NDArray[np.int64], buckets: int) -> Features:
+    """Features of items from the `hashed_words` and the price bucket of each."""
+    lengths = np.fromiter(map(len, hashed), np.int64, len(hashed)) // np.uint32().itemsize
+    tokens = np.frombuffer(b"".join(hashed), np.uint32) % np.uint32(buckets)
+    return Features(tokens.astype(np.int32), np.concatenate(([0], np.cumsum(lengths))), prices)

@@ -58,7 +58,11 @@ class ItemTower:
 
     def encode_content(self, contents: Sequence[ItemContent]) -> Floats:
         """Vectors (n, D) of items that have no row, from content alone; zero where there is none."""
-        return normalise(self.content(featurise(contents, self.buckets)))
+        return self.encode_features(featurise(contents, self.buckets))
+
+    def encode_features(self, features: Features) -> Floats:
+        """The same from the items' features."""
+        return normalise(self.content(features))
 
     def encode_items(self, counts: np.ndarray, features: Features) -> Floats:
         """Vectors (N, D) of the items that have a row: `counts` (N,), `features` of N items."""

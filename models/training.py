@@ -84,9 +84,10 @@ def fit(
     settings: TrainingSettings,
     epochs: int,
     seed: int,
+    rate: float = 1.0,
     progress: Progress = lambda _: None,
 ) -> Fitted:
-    """Fits copies of the given encoder parameters and tower for a number of epochs.
+    """Fits copies of the given encoder parameters and tower for a number of epochs, at `rate` times the full rates.
 
     `features` and `counts` (N,) belong to the tower's N rows. Deterministic for one seed and number of torch threads.
     """
@@ -103,7 +104,7 @@ def fit(
     for _ in range(epochs if steps else 0):
         total = weight = 0.0
         for batch in batches(histories, pieces, settings.batch_events, rng):
-            schedule = _rate(step, steps)
+            schedule = rate * _rate(step, steps)
             # 1. the rows this step touches: inputs, targets and negatives shared by the whole batch
             negatives, log_expected = sampler.draw(rng)
             rows, local = np.unique(np.concatenate([batch.rows.ravel(), batch.targets, negatives]), return_inverse=True)

@@ -42,6 +42,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "model.learning_rate": (0, 10),
     "model.row_learning_rate": (0, 10),
     "model.ranker_learning_rate": (0, 10),
+    "model.short_refresh": (0, 1),
+    "model.short_rate": (0, 10),
     "artifacts.keep": (1, math.inf),
     "broker.port": PORTS,
 }
@@ -161,7 +163,9 @@ class ModelSettings(Section, frozen=True):
     row_learning_rate: float = 0.05  # of item, token and price embeddings
     first_epochs: int = 32  # the most passes over the window, when there is no parent; fewer where they stop helping
     first_visits: int = 4_000_000  # events learned from then, passes counted, after which no further pass is begun
-    epochs: int = 3  # the most passes over the new events and their replay, at every later refresh
+    epochs: int = 3  # the most passes over the new events and their replay, at every later refresh that is not short
+    short_refresh: float = 0.1  # share of the window: fewer new events are gone over once, at short_rate
+    short_rate: float = 0.3  # share of both learning rates then: little news must not shake what was learned
     visits: int = 800_000  # as first_visits, of a refresh with a parent
     replay: float = 1.0  # old events learned again for each new one
     replay_half_life: float = 0.25  # share of the window after which an old session is replayed half as often

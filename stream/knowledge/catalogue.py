@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from models.features import Features, ItemContent, hashed_words, joined, price_bucket
 from stream.wire.messages import Filters, Item
 
 Bools = npt.NDArray[np.bool_]
@@ -65,6 +67,10 @@ class _Codes:
             self._holding.setdefault(name, []).append(code)
         return code
 
+    def names(self) -> list[tuple[str, ...]]:
+        """The names of each code."""
+        return list(self._codes)
+
     def holding(self, wanted: str | Sequence[str]) -> Bools:
         """For each code whether it holds any of the wanted names."""
         result = np.zeros(len(self._codes), np.bool_)
@@ -83,8 +89,11 @@ class Catalogue:
         self._available = Column(np.bool_)
         self._paths, self._brands, self._tags = Column(np.int32), Column(np.int32), Column(np.int32)
         self._prices = Column(np.float64)
+        self._words: list[bytes | None] = []  # hashed, None as long as nobody has asked
+        self._price_buckets = Column(np.int64)
         self._path_codes, self._brand_codes, self._tag_codes = _Codes(), _Codes(), _Codes()
         self._position: dict[int, int] = {}
+        self._columns = (self._available, self._paths, self._brands, self._tags, self._prices, self._price_buckets)
 
     def __len__(self) -> int:
         return self._live
@@ -100,11 +109,14 @@ class Catalogue:
         number = self._numbers.setdefault(item_id, len(self._packed))
         if number == len(self._packed):
             self._packed.append(None)
-            for column in (self._available, self._paths, self._brands, self._tags, self._prices):
+            self._words.append(None)
+            for column in self._columns:
                 column.append(0)
         self._live += (item is not None) - (self._packed[number] is not None)
         self._packed[number] = None if item is None else _ENCODER.encode(item)
+        self._words[number] = None
         self._available[number] = item is not None and item.available
+        self._price_buckets[number] = 0 if item is None else price_bucket(item.price)
         if item is not None:
             self._paths[number] = self._path_codes.code(item.category_path())
             self._brands[number] = self._brand_codes.code((item.brand,) if item.brand else ())
@@ -128,9 +140,41 @@ class Catalogue:
         """The number of an item, -1 when it was never heard of."""
         return self._numbers.get(item_id, -1)
 
+    def holds(self, item_id: str) -> bool:
+        """Whether an item was heard of and is not retired."""
+        return item_id in self._numbers and self._packed[self._numbers[item_id]] is not None
+
+    def available_ids(self) -> list[str]:
+        """The ids of all items that may be recommended, in the order in which they were first heard of."""
+        return list(compress(self._numbers, self._available.values.tolist()))
+
+    def features(self, item_ids: Iterable[str], buckets: int) -> Features:
+        """What the item tower reads of items, empty for one that is retired or was never heard of.
+
+        The words of an item are looked at once, however often they are asked for, until it changes.
+        """
+        numbers = [self._numbers.get(item_id, -1) for item_id in item_ids]
+        words = [self._words_of(number) for number in numbers]
+        return joined(words, np.append(self._price_buckets.values, 0)[numbers], buckets)
+
+    def categories(self, item_ids: Iterable[str]) -> list[tuple[str, ...]]:
+        """The category path of each item, empty where none is known."""
+        paths = self._path_codes.names()
+        numbers = [self._numbers.get(item_id, -1) for item_id in item_ids]
+        return [paths[code] for code in np.append(self._paths.values, 0)[numbers].tolist()]
+
     def available(self, number: int) -> bool:
         """Whether the item of this number may be recommended: neither retired nor marked as unavailable."""
         return bool(self._available[number])
+
+    def _words_of(self, number: int) -> bytes:
+        packed = self._packed[number] if number >= 0 else None
+        if packed is None:
+            return b""
+        words = self._words[number]
+        if words is None:
+            words = self._words[number] = hashed_words(content_of(_DECODER.decode(packed)))
+        return words
 
     def matching(self, filters: Filters, numbers: npt.NDArray[np.int32] | None = None) -> Bools:
         """Which available items pass the filters on category, brand, price and tags: all by number, or these."""
@@ -150,6 +194,11 @@ class Catalogue:
             if filters.price.max is not None:
                 result &= prices <= filters.price.max
         return result
+
+
+def content_of(item: Item) -> ItemContent:
+    """What the item tower reads of an item."""
+    return ItemContent(item.title, item.category_path(), item.brand, item.price)
 
 
 def asks_for_attributes(filters: Filters) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import numpy as safetensors
+from safetensors import safe_open
 
 from indexing.candidates import feature_names
 from indexing.habits import Habits
@@ -54,6 +57,8 @@ ITEMS_SCHEMA = pa.schema(
         ("available", pa.bool_()),
     ]
 )
+AT_ONCE = 20_000  # items handled together: more take memory, and keep other threads waiting
+COPIED = 1_000_000  # numbers
 LARGEST_UNCOMPRESSED = 1000  # times the size of items.parquet; ours come to about 4
 
 
@@ -156,11 +161,11 @@ def _read(directory: Path, manifest: Manifest) -> Snapshot:
         "T": features.token_buckets,
         "R": len(features.ranker),
     }
-    learned = safetensors.load_file(directory / ENCODER_FILE)
+    learned = _load(directory / ENCODER_FILE)
     check_shapes(learned, {**ENCODER, **_present(LATER, learned)}, sizes, ENCODER_FILE)
-    ranker = safetensors.load_file(directory / RANKER_FILE)
+    ranker = _load(directory / RANKER_FILE)
     check_shapes(ranker, RANKER, sizes, RANKER_FILE)
-    memory = safetensors.load_file(directory / MEMORY_FILE)
+    memory = _load(directory / MEMORY_FILE)
     check_shapes(memory, {**TRENDING, **_present(LATER, memory)}, sizes, MEMORY_FILE)
     check_trending(memory, manifest.items, MEMORY_FILE)
     table = read_items(directory, manifest.items)
@@ -172,7 +177,7 @@ def _read(directory: Path, manifest: Manifest) -> Snapshot:
         artifact_id=manifest.id,
         parent=manifest.parent,
         seed=manifest.seed,
-        vocabulary=Vocabulary(table["item_id"].to_pylist()),
+        vocabulary=Vocabulary(_names(table)),
         item_vectors=item_vectors,
         counts=counts,
         encoder=HistoryEncoder.from_arrays(_part("encoder", learned), item_vectors),
@@ -229,18 +234,47 @@ def _memories(arrays: Mapping[str, np.ndarray], names: Sequence[str], items: int
 
 def _items_table(snapshot: Snapshot, catalogue: Catalogue) -> pa.Table:
     ids = snapshot.vocabulary.ids
-    known = [catalogue.get(item_id) or Item(item_id) for item_id in ids]
-    columns = {
-        "row": np.arange(len(ids), dtype=np.int32),
-        "item_id": ids,
-        "count": np.asarray(snapshot.counts, np.float32),
-        "title": [item.title for item in known],
-        "category": [list(item.category_path()) for item in known],
-        "brand": [item.brand for item in known],
-        "price": [item.price for item in known],
-        "available": [item.available for item in known],
-    }
-    return pa.table(columns, schema=ITEMS_SCHEMA)
+    parts = [ITEMS_SCHEMA.empty_table()]
+    for begin in range(0, len(ids), AT_ONCE):
+        names = ids[begin : begin + AT_ONCE]
+        known = [catalogue.get(item_id) or Item(item_id) for item_id in names]
+        columns = {
+            "row": np.arange(begin, begin + len(names), dtype=np.int32),
+            "item_id": names,
+            "count": np.asarray(snapshot.counts[begin : begin + len(names)], np.float32),
+            "title": [item.title for item in known],
+            "category": [list(item.category_path()) for item in known],
+            "brand": [item.brand for item in known],
+            "price": [item.price for item in known],
+            "available": [item.available for item in known],
+        }
+        parts.append(pa.table(columns, schema=ITEMS_SCHEMA))
+    return pa.concat_tables(parts)
+
+
+def _names(table: pa.Table) -> Iterator[str]:
+    """The item ids, some at a time, each the one string that all artifacts and the catalogue share."""
+    for begin in range(0, len(table), AT_ONCE):
+        yield from map(intern, table["item_id"].slice(begin, AT_ONCE).to_pylist())
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, copied some megabytes at a time: each copy keeps other threads waiting."""
+    arrays = {}
+    with safe_open(path, framework="np") as file:
+        for name in file.keys():  # noqa: SIM118  # not a dict
+            part = file.get_slice(name)
+            shape = part.get_shape()
+            step = max(COPIED * max(shape[:1], default=1) // max(math.prod(shape), 1), 1)
+            if len(shape) == 0 or shape[0] <= step:
+                arrays[name] = file.get_tensor(name)
+                continue
+            first = part[:step]
+            arrays[name] = np.empty(shape, first.dtype)
+            arrays[name][:step] = first
+            for begin in range(step, shape[0], step):
+                arrays[name][begin : begin + step] = part[begin : min(begin + step, shape[0])]
+    return arrays
 
 
 def _save(arrays: Mapping[str, np.ndarray], path: Path) -> None:

@@ -34,7 +34,7 @@ def first_fit(learner: Learner, log: Log, end: int) -> tuple[Ranker, float | Non
         return first_ranker(model.sources), None, learner.fit(log, end, None, (0.0, 1.0), epochs=epochs)
     forerunner, epochs = while_better(learner, log, cut, asked)
     seen, blind = learner.blind(log.until(cut, 0), forerunner)
-    teacher = learner.assemble(seen, blind, learner.index(blind), first_ranker(model.sources), None)
+    teacher = learner.assemble(learner.count(seen), blind, learner.index(blind), first_ranker(model.sources), None)
     log = replace(log, new=cut)
     ranker, loss = learner.rank(log, end, teacher)
     epochs = passes(epochs, model.first_visits, end)

@@ -10,7 +10,8 @@ from indexing.histories import Floats, Int64s
 from models.features import ItemContent
 from stream.knowledge.snapshot import Bools, Fresh, Snapshot
 
-FIRST_ROOM = 1_024  # rows; below one megabyte at the usual dimensions
+LEAST_ROOM = 1_024  # rows; below one megabyte at the usual dimensions
+ROOM = 1 / 16  # of the snapshot's rows: a refresh comes before so many items do
 
 
 class FreshVectors:
@@ -18,24 +19,27 @@ class FreshVectors:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._vectors: Floats = snapshot.item_vectors
         self._size = len(snapshot)
+        self._vectors = self._grown(snapshot.item_vectors, self._size)  # here, where no list waits for it
         self._encoder = snapshot.encoder
         self._untouched = snapshot.untouched
 
     def encode(self, rows: Int64s, contents: Sequence[ItemContent], size: int) -> None:
         """Makes room for `size` rows together and encodes the contents of the given ones."""
         if size > len(self._vectors):
-            count, dimensions = self._vectors.shape
-            room = max(size, count + FIRST_ROOM if count == len(self._snapshot) else 2 * count)
-            grown = np.zeros((room, dimensions), np.float32)
-            grown[:count] = self._vectors
-            self._vectors = grown
+            self._vectors = self._grown(self._vectors, size)
         self._vectors[rows] = self._snapshot.tower.encode_content(contents)
         self._size = size
         self._encoder = self._snapshot.encoder.with_vectors(self._vectors[:size])
         newer = np.arange(len(self._snapshot), size)
         self._untouched = np.concatenate((self._snapshot.untouched, newer))
+
+    def _grown(self, vectors: Floats, size: int) -> Floats:
+        """These vectors and room behind `size` rows."""
+        room = size + max(LEAST_ROOM, int(ROOM * len(self._snapshot)))
+        grown = np.zeros((room, vectors.shape[1]), np.float32)
+        grown[: len(vectors)] = vectors
+        return grown
 
     def fresh(self, available: Bools, keys: Int64s) -> Fresh:
         """The view that retrieval takes; `available` and `keys` (N + E,)."""

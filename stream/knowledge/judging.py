@@ -13,11 +13,15 @@ from indexing.vectors import VectorIndex
 from models.quality import difference, hits_at, mrr, ranks_of, recall, reciprocal_ranks_at
 from stream.knowledge.log import MOST_QUERIES_OF_ONE_USER, Log
 from stream.knowledge.snapshot import LONGEST_HISTORY, PER_SOURCE, Snapshot
+from stream.knowledge.threads import together
 from stream.wire.event_types import PURCHASE
 
 K = 20
 BATCH = 256
-MOST_EXACT_QUERIES = 1_000  # the exact search of a million items costs 10 ms a query
+MOST_EXACT_QUERIES = 1_000
+MOST_EXACT_SCORES = 200_000_000  # of items for these queries: the exact search of a million items costs 10 ms a query
+FEWEST_EXACT_QUERIES = 100
+RECALL_QUERIES = 200
 
 Ranks = npt.NDArray[np.int64]
 
@@ -41,54 +45,69 @@ def questions(candidate: Snapshot, log: Log, begin: int, intent: str | None) -> 
     return Questions(log.queries(asked, LONGEST_HISTORY, intents, purchase), log.rows[asked])
 
 
-def compare(candidate: Snapshot, parent: Snapshot | None, asked: Questions) -> dict[str, Any]:
-    """Scores on questions that the candidate has not seen the answers of.
+def judged(
+    candidate: Snapshot, parent: Snapshot | None, asked: Questions, tolerance: float
+) -> tuple[VectorIndex, dict[str, Any]]:
+    """The index for the candidate and scores on questions that the candidate has not seen the answers of.
 
-    Returns the parts `held_out` and `against_parent` of a report; `against_popular` in place of `against_parent` where
-    there is no parent.
+    The index costs the candidate's lists no more than `tolerance`, looking into more lists if it must; one that finds
+    little however wide it looks stays as it was built. The scores are the parts `index`, `held_out` and
+    `against_parent` of a report; `against_popular` in place of `against_parent` where there is no parent.
     """
+    (index, ours, costs), theirs = together(
+        lambda: _search_widely(candidate, asked, tolerance), lambda: _parents(candidate, parent, asked)
+    )
     batch, targets = asked
-    ours = ranks(candidate, batch, targets)
     most = np.broadcast_to(candidate.trending.order[:K], (len(targets), min(K, len(candidate))))
     popular = ranks_of(targets, most)
-    together, _ = candidate.covisitation.candidates(batch, K)
+    nearby, _ = candidate.covisitation.candidates(batch, K)
     held_out: dict[str, Any] = {
         "queries": len(targets),
         "candidate": scores(ours),
         "popular": scores(popular),
-        "covisitation": scores(ranks_of(targets, together)),
+        "covisitation": scores(ranks_of(targets, nearby)),
     }
     against: dict[str, Any] = {"against_popular": _gaps(ours, popular)}
-    if parent is not None:
-        rows = parent.vocabulary.lookup(candidate.vocabulary.ids)
-        theirs = ranks(parent, batch.renumbered(rows), rows[targets])
+    if theirs is not None:
         held_out["parent"] = scores(theirs)
         against = {"against_parent": _gaps(ours, theirs)}
-    return {"held_out": held_out, **against}
+    return index, {"index": costs, "held_out": held_out, **against}
 
 
-def search_widely(candidate: Snapshot, asked: Questions, tolerance: float) -> tuple[Snapshot, dict[str, float]]:
-    """The candidate with an index that costs its lists no more than `tolerance`, looking into more lists if it must.
+def _search_widely(
+    candidate: Snapshot, asked: Questions, tolerance: float
+) -> tuple[VectorIndex, Ranks, dict[str, float]]:
+    """The index, the candidate's ranks with it, and the part `index` of a report.
 
-    Returns also the part `index` of a report: `recall` of the index against exact search, what it `cost`s the lists in
-    Recall@20, and the lists that it `probes`. An index that finds little however wide it looks stays as it was built.
+    `recall` of the index against exact search, what it `cost`s the lists in Recall@20, and the lists that it `probes`.
     """
-    if candidate.vectors.exact:
-        return candidate, {"recall": 1.0, "cost": 0.0, "probes": 0}
-    some = np.arange(min(len(asked.batch), MOST_EXACT_QUERIES))
-    batch, targets = asked.batch.take(some), asked.targets[some]
+    batch, targets = asked
+    index, ours = candidate.vectors, ranks(candidate, batch, targets)
+    if index.exact:
+        return index, ours, {"recall": 1.0, "cost": 0.0, "probes": 0}
+    most = min(max(MOST_EXACT_SCORES // len(candidate), FEWEST_EXACT_QUERIES), MOST_EXACT_QUERIES)
+    some = np.arange(min(len(batch), most))
     vectors = np.nan_to_num(candidate.item_vectors)
-    users = candidate.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.intents)
     exact = replace(candidate, vectors=VectorIndex.build(vectors, flat_below=len(vectors) + 1))
-    hits, index = hits_at(ranks(exact, batch, targets), K).sum(), candidate.vectors
+    hits = hits_at(ranks(exact, batch.take(some), targets[some]), K).sum()
     while True:
-        found = replace(candidate, vectors=index)
-        lost = float(hits - hits_at(ranks(found, batch, targets), K).sum())
-        wider = None if lost <= tolerance * len(targets) else index.wider()
+        lost = float(hits - hits_at(ours[some], K).sum())
+        wider = None if lost <= tolerance * len(some) else index.wider()
         if wider is None:
-            recalled = index.recall(np.nan_to_num(users), PER_SOURCE, vectors)
-            return found, {"recall": recalled, "cost": lost / max(len(targets), 1), "probes": index.probes}
+            break
         index = wider
+        ours = ranks(replace(candidate, vectors=index), batch, targets)
+    few = batch.take(some[:RECALL_QUERIES])
+    users = candidate.encoder.encode(few.rows, few.types, few.times, few.starts, few.intents)
+    recalled = index.recall(np.nan_to_num(users), PER_SOURCE, exact.vectors)
+    return index, ours, {"recall": recalled, "cost": lost / max(len(some), 1), "probes": index.probes}
+
+
+def _parents(candidate: Snapshot, parent: Snapshot | None, asked: Questions) -> Ranks | None:
+    if parent is None:
+        return None
+    rows = parent.vocabulary.lookup(candidate.vocabulary.ids)
+    return ranks(parent, asked.batch.renumbered(rows), rows[asked.targets])
 
 
 def ranks(snapshot: Snapshot, batch: HistoryBatch, targets: np.ndarray) -> Ranks:

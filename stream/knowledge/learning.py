@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.features import featurise
 from models.vocabulary import Vocabulary
 from stream.knowledge.catalogue import Catalogue
+from stream.knowledge.counting import Counted
 from stream.knowledge.forerunner import first_fit
-from stream.knowledge.judging import compare, not_finite, questions, search_widely
+from stream.knowledge.judging import judged, not_finite, questions
 from stream.knowledge.learner import Learner, Progress
 from stream.knowledge.log import Log, held_out_from
-from stream.knowledge.served import contents_of
 from stream.knowledge.snapshot import Snapshot
+from stream.knowledge.threads import together
 from stream.knowledge.window import Window
 from stream.settings import ModelSettings
 from stream.wire.event_types import EventTypes
@@ -63,6 +63,8 @@ def learn(
        for events are: with `intent` (the event type that lists are for). An index that costs too much looks wider.
     6. The memories are rebuilt with the held-out events too (counting them is not training on them).
 
+    Where there are threads for it, 3 is done at the same time as 4, and the memories are built beside the index.
+
     Without a parent (or with one of another shape) a forerunner takes its place in 3 (there it is blind to the events
     of some items) and in 4 (`forerunner.first_fit`), and what is popular takes it in 5. Deterministic: the same
     arguments and number of torch threads give the same snapshot. Raises NothingToLearnError if no event is positive.
@@ -75,19 +77,21 @@ def learn(
     log = Log.of(window, rows, event_types.weights, new_events, model.most_of_one_user)
     if not log.positive.any():
         raise NothingToLearnError("no event of the window says what a user wanted")
-    contents = contents_of(catalogue, vocabulary.ids)
-    features, categories = featurise(contents, model.token_buckets), [tuple(item.category) for item in contents]
+    features, categories = catalogue.features(vocabulary.ids, model.token_buckets), catalogue.categories(vocabulary.ids)
     learner = Learner(artifact_id, event_types, model, seed, vocabulary, features, categories, progress)
     end = held_out_from(log, model.held_out, model.held_out_most)
     if parent is not None:
-        ranker, ranker_loss = learner.rank(log, end, learner.equip(parent, log))
-        networks = learner.fit(log, end, parent, (0.0, 1.0))
+        networks, (ranker, ranker_loss) = together(
+            lambda: learner.fine_tune(log, end, parent),
+            lambda: learner.rank(log, end, learner.equip(parent, log)),
+        )
     else:
         ranker, ranker_loss, networks = first_fit(learner, log, end)
-    index = learner.index(networks)
+    # never beside a search: FAISS computes both as one switch of the whole process says
+    index, counted = together(lambda: learner.index(networks), lambda: _counted(learner, log, end))
     name = None if parent is None else parent.artifact_id
     progress("judge", 0.0)
-    known = learner.assemble(log.until(end, log.new), networks, index, ranker, name) if end < len(log) else None
+    known = None if counted.known is None else learner.assemble(counted.known, networks, index, ranker, name)
     report: dict[str, Any] = {
         "events": len(window),
         "new_events": new_events,
@@ -99,13 +103,23 @@ def learn(
     }
     if known is not None:
         asked = questions(known, log, end, intent)
-        known, report["index"] = search_widely(known, asked, model.index_tolerance)
-        index = known.vectors
-        report |= compare(known, parent, asked)
+        index, scored = judged(known, parent, asked, model.index_tolerance)
+        report |= scored
     progress("build", 0.0)
-    snapshot = learner.assemble(log, networks, index, ranker, name)
+    snapshot = learner.assemble(counted.all, networks, index, ranker, name)
     progress("build", 1.0)
     return Learned(snapshot, report | {"not_finite": not_finite(snapshot)})
+
+
+class _Counts(NamedTuple):
+    """What is counted with the held-out events, and without them: None where nothing is held out."""
+
+    all: Counted
+    known: Counted | None
+
+
+def _counted(learner: Learner, log: Log, end: int) -> _Counts:
+    return _Counts(learner.count(log), learner.count(log.until(end, log.new)) if end < len(log) else None)
 
 
 def next_vocabulary(window: Window, catalogue: Catalogue, parent: Snapshot | None) -> Vocabulary:
@@ -116,9 +130,8 @@ def next_vocabulary(window: Window, catalogue: Catalogue, parent: Snapshot | Non
     in_window = [window.item_ids[number] for number in _first_seen(window.column("items"))]
     known = set(in_window)
     old = parent.vocabulary.ids if parent is not None else []
-    kept = [item_id for item_id in old if item_id in known or catalogue.get(item_id) is not None]
-    described = (item.item_id for item in catalogue.items() if item.available)
-    return Vocabulary(kept).extended([*in_window, *described])
+    kept = [item_id for item_id in old if item_id in known or catalogue.holds(item_id)]
+    return Vocabulary(kept).extended([*in_window, *catalogue.available_ids()])
 
 
 def fits(parent: Snapshot, model: ModelSettings, event_types: EventTypes) -> bool:

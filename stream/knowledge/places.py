@@ -120,10 +120,11 @@ class Popular:
     def best(self, count: int, allowed: Bools) -> Places:
         """The most popular rows of those allowed (N + E,)."""
         places = Places()
-        for rows, bits in ((self._popular(), TRENDING), (self._rest(), NEW)):
+        for ranked, bits in ((self._popular, TRENDING), (self._rest, NEW)):
             missing = count - len(places.rows)
             if missing <= 0:
                 break
+            rows = ranked()
             chosen = rows[: 4 * missing][allowed[rows[: 4 * missing]]]
             if len(chosen) < missing:
                 chosen = rows[allowed[rows]]

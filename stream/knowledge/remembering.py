@@ -15,13 +15,11 @@ import numpy as np
 from indexing.source import Contents
 from indexing.sources import names as source_names
 from indexing.trending import Trending
-from models.features import featurise
 from models.tower import ItemTower
 from models.vocabulary import Vocabulary
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.counting import Counting
 from stream.knowledge.log import Log
-from stream.knowledge.served import contents_of
 from stream.knowledge.snapshot import Snapshot
 from stream.knowledge.window import Window
 from stream.settings import ModelSettings
@@ -63,9 +61,8 @@ class Remembered:
         return Log.of(self.window, rows, self.event_types.weights, new_events, self.model.most_of_one_user)
 
     def _counting(self, sources: Sequence[str], vocabulary: Vocabulary) -> Counting:
-        contents = contents_of(self.catalogue, vocabulary.ids)
-        features = featurise(contents, self.model.token_buckets)
-        categories = [tuple(item.category) for item in contents]
+        features = self.catalogue.features(vocabulary.ids, self.model.token_buckets)
+        categories = self.catalogue.categories(vocabulary.ids)
         return Counting(Contents(features.tokens, features.starts), categories, self.event_types, sources)
 
     def _with_rows(self, snapshot: Snapshot) -> Snapshot:
@@ -77,7 +74,7 @@ class Remembered:
             return snapshot
         tower, none = snapshot.tower, np.zeros((len(item_ids), snapshot.tower.dimensions), np.float32)
         tower = ItemTower(np.concatenate((tower.identities, none)), tower.tokens, tower.prices, tower.halfway)
-        content = tower.encode_content(contents_of(self.catalogue, item_ids))
+        content = tower.encode_features(self.catalogue.features(item_ids, tower.buckets))
         vectors = np.concatenate((snapshot.item_vectors, content))
         return replace(
             snapshot,

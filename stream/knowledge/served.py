@@ -11,8 +11,8 @@ import numpy.typing as npt
 from indexing.histories import Int32s
 from models.features import EMPTY, ItemContent
 from models.vocabulary import UNKNOWN, Vocabulary
-from stream.knowledge.catalogue import Catalogue, Column, asks_for_attributes
-from stream.wire.messages import Filters, Item
+from stream.knowledge.catalogue import Catalogue, Column, asks_for_attributes, content_of
+from stream.wire.messages import Filters
 
 Bools = npt.NDArray[np.bool_]
 
@@ -99,17 +99,6 @@ class ServedItems:
         """Items that only events have named have no attributes: number -1 finds the False at the end."""
         matching: Bools = np.append(self.catalogue.matching(filters), False)[self._numbers.values]
         return matching
-
-
-def contents_of(catalogue: Catalogue, item_ids: Iterable[str]) -> list[ItemContent]:
-    """What the item tower may know of items."""
-    described = map(catalogue.get, item_ids)
-    return [EMPTY if item is None else content_of(item) for item in described]
-
-
-def content_of(item: Item) -> ItemContent:
-    """What the item tower reads of an item."""
-    return ItemContent(item.title, item.category_path(), item.brand, item.price)
 
 
 def _digest(item_id: str) -> int:

@@ -120,6 +120,8 @@ class Serving:
         row = self.items.refresh(item_id)
         if row >= len(self.items.vocabulary):
             self._not_encoded[item_id] = row
+            if len(self._not_encoded) >= SLICE:
+                self._settle()
 
     def recommend(self, queries: Sequence[Query], stage: Stage = untimed) -> list[RankedList]:
         """One list for each query, full as long as enough available items pass its filters.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from sys import intern
 
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.popularity import LivePopularity
@@ -35,7 +36,7 @@ class Knowledge:
     def apply_item(self, partition: int, offset: int, item_id: str, item: Item | None) -> bool:
         """Takes in a record of `items`; from the next list on it counts. Returns whether the item was unknown."""
         new = item is not None and self.catalogue.number(item_id) < 0
-        self.catalogue.apply(partition, offset, item_id, item)
+        self.catalogue.apply(partition, offset, intern(item_id), item)  # as artifacts name it: one string
         self.serving.item_changed(item_id)
         if self._changed_meanwhile is not None:
             self._changed_meanwhile.append(item_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from indexing.grouping import grouped
+from indexing.grouping import grouped, reduced
 from indexing.histories import Interactions
 
 
@@ -14,6 +14,14 @@ def test_the_order_is_that_of_a_stable_sort(size: int, count: int) -> None:
     """Whatever there is of each number, none included."""
     keys = np.random.default_rng(size + count).integers(count, size=size).astype(np.int32)
     assert grouped(keys, count).tolist() == np.argsort(keys, kind="stable").tolist()
+
+
+def test_extremes_by_hand() -> None:
+    """The least and the greatest of each number's values; number 1 has none."""
+    values, keys = np.array([5, 3, 9, 4]), np.array([2, 0, 2, 0], np.int32)
+    assert reduced(np.minimum, values, keys, 3, -1).tolist() == [3, -1, 5]
+    assert reduced(np.maximum, values, keys, 3, -1).tolist() == [4, -1, 9]
+    assert reduced(np.maximum, values[:0], keys[:0], 2, 7).tolist() == [7, 7]
 
 
 @pytest.mark.parametrize("scale", [1, 1_000_003])

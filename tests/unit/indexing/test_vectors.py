@@ -32,7 +32,7 @@ def test_a_small_catalogue_is_searched_exactly() -> None:
     assert index.exact
     np.testing.assert_array_equal(rows, exact(queries, vectors, 10))
     np.testing.assert_allclose(scores, np.take_along_axis(queries @ vectors.T, rows, 1), atol=1e-5)
-    assert index.recall(queries, 10, vectors) == 1.0
+    assert index.recall(queries, 10, index) == 1.0
 
 
 def test_a_large_catalogue_is_searched_nearly_exactly() -> None:
@@ -44,7 +44,7 @@ def test_a_large_catalogue_is_searched_nearly_exactly() -> None:
     found = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(rows.tolist(), wanted.tolist(), strict=True)])
     assert not index.exact
     assert found > 0.8
-    assert index.recall(queries, 20, vectors) == pytest.approx(found, abs=1e-9)
+    assert index.recall(queries, 20, VectorIndex.build(vectors)) == pytest.approx(found, abs=1e-9)
 
 
 @pytest.mark.parametrize("flat_below", [5_000, 500])

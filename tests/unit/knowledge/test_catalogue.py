@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from stream.knowledge.catalogue import Catalogue
+import numpy as np
+
+from models.features import EMPTY, Features, featurise
+from stream.knowledge.catalogue import Catalogue, content_of
 from stream.wire.messages import Filters, Item, PriceRange
 from tests.worlds import catalogue_of
 
@@ -61,3 +64,35 @@ def test_a_changed_record_changes_what_it_passes() -> None:
     assert passing(catalogue, Filters(category="sale")) == {"mug"}
     for gone in (Filters(category="home"), Filters(brand="Acme"), Filters(tags=["gift"]), Filters(price=PriceRange())):
         assert passing(catalogue, gone) == set()
+
+
+def same(found: Features, expected: Features) -> bool:
+    pairs = ((getattr(found, name), getattr(expected, name)) for name in Features._fields)
+    return all(np.array_equal(ours, theirs) for ours, theirs in pairs)
+
+
+def test_features_are_those_of_the_items_as_they_are_now() -> None:
+    """Asked for again and again while items change, retire and come back: what `featurise` makes of what is known."""
+    catalogue = catalogue_of(MUG, LAMP, BARE)
+    asked = ["bare", "mug", "never", "lamp"]
+    for record in (MUG, Item("mug", title="Blue cup", price=900.0), None, MUG):
+        catalogue.apply(0, catalogue.position[0], "mug", record)
+        contents = [EMPTY if item is None else content_of(item) for item in map(catalogue.get, asked)]
+        assert same(catalogue.features(asked, 512), featurise(contents, 512))
+        assert same(catalogue.features(asked, 64), featurise(contents, 64))
+
+
+def test_categories_are_paths() -> None:
+    """As told, empty where nothing is known."""
+    catalogue = catalogue_of(MUG, LAMP, BARE)
+    assert catalogue.categories(["lamp", "never", "mug", "bare"]) == [("home",), (), ("home", "kitchen"), ()]
+    assert Catalogue().categories(["mug"]) == [()]
+
+
+def test_what_may_be_recommended_in_the_order_of_hearing() -> None:
+    """Neither what is marked as unavailable nor what is retired."""
+    catalogue = catalogue_of(MUG, LAMP, BARE)
+    assert catalogue.available_ids() == ["mug", "bare"]
+    catalogue.apply(0, 9, "mug", None)
+    assert catalogue.available_ids() == ["bare"]
+    assert [catalogue.holds(name) for name in ("mug", "lamp", "never")] == [False, True, False]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream.knowledge import files
 from stream.knowledge.files import write_snapshot
 from stream.knowledge.manifest import (
     MANIFEST,
@@ -53,6 +54,23 @@ def test_what_was_published_is_opened_the_same(any_store: ArtifactStore) -> None
     np.testing.assert_array_equal(opened.repurchase, snapshot.repurchase)
     histories = snapshot.histories([clicked("i1", "i5"), clicked("i2")])
     np.testing.assert_array_equal(opened.rank(histories).rows(), snapshot.rank(histories).rows())
+
+
+def test_large_arrays_are_handled_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few items and a few numbers at a time: the same artifact, and the same arrays read back."""
+    store = ArtifactStore(str(tmp_path / "artifacts"), tmp_path / "cache")
+    whole = publish_made(store)
+    monkeypatch.setattr(files, "AT_ONCE", 7)
+    monkeypatch.setattr(files, "COPIED", 100)
+    in_parts = publish_made(ArtifactStore(str(tmp_path / "others"), tmp_path / "cache"))
+    assert in_parts.id == whole.id
+    snapshot, opened = made_snapshot()[0], store.open(whole.id)
+    assert opened.vocabulary == snapshot.vocabulary
+    for before, after in (
+        (snapshot.tower.arrays(), opened.tower.arrays()),
+        (snapshot.encoder.arrays(), opened.encoder.arrays()),
+    ):
+        assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
 def test_the_same_snapshot_gives_the_same_artifact(tmp_path: Path) -> None:

@@ -107,6 +107,15 @@ def test_the_heavier_of_two_targets_is_the_nearer(heavy: int) -> None:
     assert (HistoryEncoder(result.encoder, vectors).encode(*asked) @ vectors.T).argmax() == heavy
 
 
+def test_without_a_rate_nothing_is_learned() -> None:
+    """`rate` is a share of both learning rates: at none of them everything stays where it was."""
+    encoder, tower = untrained(6)
+    features, counts = featurise([ItemContent()] * 6, BUCKETS), np.full(6, 40)
+    result = fit(encoder, tower, cycles(20, 8, 6), features, counts, settings=Small(), epochs=1, seed=1, rate=0.0)
+    assert all(np.array_equal(result.encoder[name], encoder[name]) for name in encoder)
+    assert np.array_equal(result.tower.identities, tower.identities)
+
+
 def test_one_seed_gives_one_result_and_another_seed_another() -> None:
     """Bit for bit."""
     first, second, other = trained(), trained(), trained(seed=2)
