@@ -48,6 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "stream.shop": {*WIRE, *EDGES},
     "stream.announcements": {*WIRE, *EDGES},
     "stream.promoting": {*WIRE, *EDGES, "stream.knowledge"},
+    "stream.letters": {*WIRE, *EDGES},
     "stream.asking": {*WIRE, *EDGES, "stream.state"},
     "stream.bench": {
         *WIRE,

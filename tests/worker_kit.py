@@ -124,11 +124,18 @@ class Shop:
         """A topic's full name."""
         return f"{self.prefix}{self.prefix}{self.group}-state-changelog" if name == "state" else self.prefix + name
 
-    def alluvium(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command to its end."""
+    def alluvium(self, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end; `given` is its standard input."""
         command = [sys.executable, "-m", "stream.cli", *arguments]
         return subprocess.run(
-            command, env=self.environment, cwd=self.directory, capture_output=True, text=True, timeout=60, check=False
+            command,
+            env=self.environment,
+            cwd=self.directory,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
     def create_topics(self) -> Shop:

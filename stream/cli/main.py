@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from stream.cli import artifacts, asking, bench, broker, demo, evaluate, looking, shop, topics, trainer, worker
+from stream.cli import artifacts, asking, bench, broker, demo, evaluate, letters, looking, shop, topics, trainer, worker
 
 # As --help lists them.
-MODULES = (demo, broker, topics, worker, trainer, shop, asking, looking, artifacts, evaluate, bench)
+MODULES = (demo, broker, topics, worker, trainer, shop, asking, looking, letters, artifacts, evaluate, bench)
 
 app = typer.Typer(
     name="alluvium",

@@ -130,16 +130,16 @@ async def topic_problems(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group
 
 async def message_limit(admin: AIOKafkaAdminClient, topic: str) -> int:
     """How many bytes the broker takes in one batch for a topic."""
-    limits = await _settings(admin, [topic], "max.message.bytes", str(1 << 20))
+    limits = await topic_config(admin, [topic], "max.message.bytes", str(1 << 20))
     return int(limits[topic])
 
 
 async def _cleanup_policies(admin: AIOKafkaAdminClient, topics: list[str]) -> dict[str, str]:
-    return await _settings(admin, topics, "cleanup.policy", "delete")
+    return await topic_config(admin, topics, "cleanup.policy", "delete")
 
 
-async def _settings(admin: AIOKafkaAdminClient, topics: list[str], setting: str, default: str) -> dict[str, str]:
-    """One setting of each topic."""
+async def topic_config(admin: AIOKafkaAdminClient, topics: list[str], setting: str, default: str) -> dict[str, str]:
+    """One setting of each topic, as the broker has it."""
     if not topics:
         return {}
     wanted = [ConfigResource(ConfigResourceType.TOPIC, topic, configs={setting: None}) for topic in topics]

@@ -11,11 +11,10 @@ from functools import partial
 from typing import NamedTuple
 
 from aiokafka import TopicPartition
-from aiokafka.structs import ConsumerRecord
 
 from stream.kafka import patiently, read_partitions, reader
 from stream.settings import KafkaSettings
-from stream.wire.dead_letters import SOURCE, TRUNCATED, Headers, original_headers, reason_headers
+from stream.wire.dead_letters import TRUNCATED, Headers, original_headers, reason_headers, source_of
 from stream.worker.batch import DeadLetter
 
 OVERHEAD = 4096  # of a record batch, our headers included
@@ -45,16 +44,6 @@ def letter_for(dead: DeadLetter, limit: int) -> Letter:
     key = None if key is None else key[: room // 4]
     value = None if value is None else value[: room - theirs - len(key or b"")]
     return Letter(key, value, [*headers, *ours, (TRUNCATED, size.encode())])
-
-
-def source_of(record: ConsumerRecord) -> tuple[str, int, int] | None:
-    """Topic, partition and offset that a dead letter was made from; None for a record that is none of ours."""
-    named = [value for name, value in record.headers or () if name == SOURCE and value]
-    try:
-        topic, partition, offset = named[-1].decode().rsplit("-", 2)
-        return topic, int(partition), int(offset)
-    except (IndexError, ValueError):
-        return None
 
 
 class Tail:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from aiokafka.structs import ConsumerRecord
 
+from stream.wire.dead_letters import source_of
 from stream.wire.decoding import Rejection
 from stream.worker.batch import DeadLetter
-from stream.worker.dead_letters import letter_for, source_of
+from stream.worker.dead_letters import letter_for
 from tests.records import record
 
 LIMIT = 10_000
