@@ -27,6 +27,8 @@ AFTER_SWAP_SECONDS = 2.0
 REFRESHED_EVENTS = 50_000
 NICENESS = 10  # of the trainer, as in the demo
 IDLE_SECONDS = 10.0
+BEFORE, MEANWHILE = "before", "while a refresh trains and is swapped in"
+
 Found = TypeVar("Found")
 
 TITLES = {ALLUVIUM.name: "Alluvium, recommender on", "quix": "Quix Streams, constant list"}
@@ -34,10 +36,11 @@ TITLES = {ALLUVIUM.name: "Alluvium, recommender on", "quix": "Quix Streams, cons
 
 @dataclass(frozen=True)
 class Paced:
-    """Latencies by what was run, in the order of the rounds."""
+    """Latencies by what was run, in the order of the rounds; `compared`: which is to be told as a multiple of which."""
 
     suite: str
     latencies: Mapping[str, Sequence[Latency]]
+    compared: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ async def latency(bench: Bench) -> Paced:
 
     contenders = [FIELD[name] for name in bench.plan.contenders if name in TITLES]
     found = await bench.rounds("latency", contenders, bring, play, told)
-    return Paced("latency", {TITLES[name]: latencies for name, latencies in found.items()})
+    titled = {TITLES[name]: latencies for name, latencies in found.items()}
+    return Paced("latency", titled, (TITLES[ALLUVIUM.name], TITLES["quix"]))
 
 
 async def requests(bench: Bench) -> Paced:
@@ -107,7 +111,7 @@ async def refresh(bench: Bench) -> Paced:
 
     found = await _of_alluvium(bench, "refresh", play, lambda pair: f"before {told(pair[0])}; refresh {told(pair[1])}")
     calm, busy = ([pair[which] for pair in found] for which in (0, 1))
-    return Paced("refresh", {"before": calm, "while a refresh trains and is swapped in": busy})
+    return Paced("refresh", {BEFORE: calm, MEANWHILE: busy}, (MEANWHILE, BEFORE))
 
 
 async def idle(bench: Bench) -> Idle:

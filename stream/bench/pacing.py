@@ -23,6 +23,7 @@ from stream.wire.topics import EVENTS, RECOMMENDATIONS, REQUESTS
 FIRST = 200  # records sent ahead, until their lists are there
 FIRST_PATIENCE = 120.0
 SETTLE_SECONDS = 5.0  # at the rate, before what counts
+TICK_SECONDS = 0.002  # events that are due are sent together: the generator shares the cores with what it measures
 LATE_SECONDS = 5.0  # that lists are waited for at the end
 
 Key = TypeVar("Key", bound=Hashable)
@@ -163,7 +164,7 @@ class Pacer:
                 await self._ask()
                 asked += 1
             self._run.check()
-            await asyncio.sleep(0.0005)
+            await asyncio.sleep(TICK_SECONDS)
         return sent
 
     async def _ask(self) -> None:

@@ -57,7 +57,7 @@ def latency_table(result: Paced) -> str:
         cells = [_spread(Spread.of([each.rate for each in found]), 0), *(_spread(spread, 1) for spread in spreads)]
         missing = sum(each.missing for each in found)
         rows.append((title, *cells, f"{sum(each.sent for each in found) - missing:,}", str(missing)))
-    return aligned([head, *rows])
+    return aligned([head, *rows, *_compared(result)])
 
 
 def stage_table(outcomes: Sequence[Outcome]) -> str:
@@ -97,6 +97,20 @@ def _row(name: str, outcomes: Sequence[Outcome], ours: Sequence[Outcome]) -> tup
         f"{Spread.of([outcome.checked.lists_per_event for outcome in outcomes]).median:.3f}",
         "; ".join(remarks),
     )
+
+
+def _compared(result: Paced) -> list[tuple[str, ...]]:
+    """One as a multiple of the other, round by round."""
+    if result.compared is None:
+        return []
+    one, other = (result.latencies.get(title, []) for title in result.compared)
+    if not (one and other):
+        return []
+    cells = []
+    for name in ("p50", "p95", "p99"):
+        ratios = [getattr(our, name) / getattr(their, name) for our, their in zip(one, other, strict=False)]
+        cells.append(f"{_spread(Spread.of(ratios), 2)} ×")
+    return [(" to ".join(result.compared), "", *cells, "", "")]
 
 
 def _alone_row(

@@ -12,7 +12,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main
 
-from stream.bench.contenders.job import BadEventError, Event, Job, State, Task, read_task, ready
+from stream.bench.contenders.job import BadEventError, Event, Job, State, Task, calm_collector, read_task
 
 PARTITIONER = {"partitioner": "murmur2_random"}  # librdkafka's own default is not the Java client's
 
@@ -27,7 +27,7 @@ def main() -> None:
     recovery.mkdir()
     init_db_dir(recovery, 1)
     flow = build(task, Job(task))
-    ready(task)
+    calm_collector()
     interval = timedelta(seconds=task.commit_seconds)
     cluster_main(flow, [], 0, epoch_interval=interval, recovery_config=RecoveryConfig(recovery))
 

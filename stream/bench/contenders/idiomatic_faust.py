@@ -7,7 +7,7 @@ from typing import Any
 
 import faust
 
-from stream.bench.contenders.job import BadEventError, Job, read_task, ready
+from stream.bench.contenders.job import BadEventError, Job, calm_collector, read_task
 
 TABLE = "state"  # the changelog's name is made of the app's id and this
 
@@ -53,7 +53,7 @@ def main() -> None:
             answered = job.message(state, event, message.partition)
             await recommendations.send(key=received.key, value=answered)
 
-    ready(task)
+    calm_collector()
     sys.argv = [sys.argv[0], "worker", "--loglevel", "warn"]
     app.main()
 

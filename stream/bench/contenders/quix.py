@@ -7,7 +7,7 @@ from typing import Any
 from quixstreams import Application, State, message_context
 from quixstreams.models import Topic
 
-from stream.bench.contenders.job import BadEventError, Job, Task, read_task, ready
+from stream.bench.contenders.job import BadEventError, Job, Task, calm_collector, read_task
 
 USER = "user"  # the state's name of the row; a key has a state of its own
 
@@ -25,7 +25,7 @@ def main() -> None:
         loglevel="WARNING",
     )
     build(app, task, Job(task))
-    ready(task)
+    calm_collector()
     app.run()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from stream.bench.checking import Checked
 from stream.bench.contenders.alone import Alone, Speed
 from stream.bench.measuring import Rate
@@ -47,3 +49,6 @@ def test_latencies_and_shares() -> None:
     assert cells(text, "ours")[2:] == ["5.0 (5.0–5.0)", "10.0 (10.0–10.0)", "10.0 (10.0–10.0)", "2", "1"]
     assert "theirs" not in text
     assert "2.0 (2.0–2.0) % of a core" in text
+    found = {"ours": [latency, latency], "theirs": [dataclasses.replace(latency, p50=2.5, p99=20.0), latency]}
+    text = document({"latency": Paced("latency", found, ("ours", "theirs"))}, [])
+    assert cells(text, "ours to theirs")[2::2] == ["1.50 (1.00–2.00) ×", "0.75 (0.50–1.00) ×", ""]
