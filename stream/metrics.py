@@ -24,7 +24,7 @@ REFRESH_SECONDS = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600
 BATCH_EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 LOAD_OUTCOMES = ("loaded", "refused")
 REFRESH_OUTCOMES = ("published", "refused", "nothing", "failed")
-STAGES = ("decode", "state", "candidates", "rank", "score", "emit")
+STAGES = ("decode", "state", "candidates", "rank", "score", "gather", "emit")
 
 
 class Total(Collector):

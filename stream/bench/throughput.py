@@ -26,7 +26,7 @@ from stream.wire.topics import DEAD_LETTERS, EVENTS, RECOMMENDATIONS, changelog_
 
 LOOK_SECONDS = 0.05
 FIRST_PATIENCE, STALL_PATIENCE, PATIENCE = 120.0, 3.0, 300.0  # seconds: to the first list, without another, in all
-STAGES = ("decode", "state", "candidates", "rank", "score", "emit")
+STAGES = ("decode", "state", "candidates", "rank", "score", "gather", "emit")
 
 
 @dataclass(frozen=True)

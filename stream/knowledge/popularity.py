@@ -31,7 +31,7 @@ class LivePopularity:
         return islice(self._counts, seen, None)
 
     def most(self, count: int | None = None) -> list[str]:
-        """The ids with the most events (all of them for None), equal ones in the order of their ids.
+        """The ids with the most events (all of them for None: not to be changed), equal ones in the order of their ids.
 
         >>> popularity = LivePopularity()
         >>> popularity.observe(["b", "c", "a", "c"])
@@ -40,4 +40,4 @@ class LivePopularity:
         """
         if self._ranking is None:
             self._ranking = sorted(self._counts, key=lambda item_id: (-self._counts[item_id], item_id))
-        return self._ranking[:count]
+        return self._ranking if count is None else self._ranking[:count]

@@ -52,13 +52,15 @@ def read_time(text: str) -> int | None:
 def to_iso(milliseconds: int) -> str:
     """`2026-11-23T16:04:00.000Z` for epoch milliseconds between the years 1 and 9999."""
     seconds, rest = divmod(milliseconds, 1000)
-    return f"{_second(seconds)}.{rest:03}Z"
+    minutes, second = divmod(seconds, 60)
+    day, minute = divmod(minutes, 1440)
+    return f"{_date(day)}T{minute // 60:02}:{minute % 60:02}:{second:02}.{rest:03}Z"
 
 
 @lru_cache(maxsize=4096)
-def _second(seconds: int) -> str:
-    """Lists that are made together are about few seconds."""
-    return (EPOCH + timedelta(seconds=seconds)).isoformat().removesuffix("+00:00")
+def _date(day: int) -> str:
+    """Lists are about few days."""
+    return (EPOCH + timedelta(days=day)).date().isoformat()
 
 
 def _iso(text: str) -> str:

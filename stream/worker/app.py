@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import faust
 from aiokafka import TopicPartition
@@ -31,9 +31,19 @@ from stream.worker.faust_fixes import (
 TAKE = 32  # chunks in a micro-batch: everything that waits after a poll or two, and some thousand events at most
 BUFFER = 1_024  # chunks that wait in memory
 
+Half = TypeVar("Half")
+
 log = Log("alluvium.worker")
 
-Step = Callable[[Sequence[Chunk], int], Awaitable[bool]]
+
+class Step(Protocol[Half]):
+    """A micro-batch's two halves; the second is entered once at a time, in the order of the first."""
+
+    async def prepare(self, chunks: Sequence[Chunk], generation: int) -> Half:
+        """All but what others see."""
+
+    async def deliver(self, prepared: Half) -> bool:
+        """Whether everything about it stands in Kafka; False if it must be taken again."""
 
 
 class WorkerApp(faust.App):  # type: ignore[misc]  # Faust is untyped to us
@@ -93,13 +103,14 @@ def add_table(app: WorkerApp, settings: Settings) -> StateTable:
 class Agent:
     """Hands micro-batches to the step and acknowledges them, in order, once everything about them stands in Kafka."""
 
-    def __init__(self, app: WorkerApp, settings: Settings, step: Step, rebalanced: Callable[[], None]) -> None:
+    def __init__(self, app: WorkerApp, settings: Settings, step: Step[Any], rebalanced: Callable[[], None]) -> None:
         self.contiguity = Contiguity()
         self._app = app
         self._kafka = settings.kafka
         self._step = step
         self._rebalanced = rebalanced
         self._generation: int | None = None
+        self._delivery: asyncio.Task[None] | None = None  # of the micro-batch before
         topics = [settings.kafka.topic_prefix + name for name in (EVENTS, REQUESTS)]
         channel = app.topic(*topics, schema=Untouched(), key_type=None, value_type=None)
         app.agent(channel, name="micro-batches", concurrency=1)(self._run)
@@ -112,11 +123,14 @@ class Agent:
                 events.clear()  # Faust waits for messages as long as anybody refers to them
         except Exception as error:  # the boundary: whatever it is, nothing of it may be committed
             end_at_once("micro-batch failed", error)
+        finally:
+            await self._delivered()
 
     async def _micro_batch(self, stream: Any, events: list[Any]) -> None:  # noqa: ANN401
         consumer = self._app.consumer
         generation = self._app.consumer_generation_id
         if generation != self._generation:
+            await self._delivered()  # what an earlier generation has not delivered must not count
             self._generation = generation
             self.contiguity.forget()
             self._rebalanced()
@@ -126,11 +140,27 @@ class Agent:
         for event in current:
             await self._check(consumer, event.message)
         chunks = [Chunk(event.message.topic, event.message.partition, event.message.value) for event in current]
-        if chunks and await self._step(chunks, generation):
-            for event in current:
-                await stream.ack(event)
-        else:
-            consumer.drop(event.message for event in current)
+        if not chunks:
+            return
+        prepared = await self._step.prepare(chunks, generation)
+        await self._delivered()
+        self._delivery = asyncio.create_task(self._deliver(stream, current, prepared))
+
+    async def _deliver(self, stream: Any, events: list[Any], prepared: Any) -> None:  # noqa: ANN401
+        try:
+            if await self._step.deliver(prepared):
+                for event in events:
+                    await stream.ack(event)
+            else:
+                self._app.consumer.drop(event.message for event in events)
+        except Exception as error:  # the same boundary
+            end_at_once("micro-batch failed", error)
+
+    async def _delivered(self) -> None:
+        """Returns once the micro-batch before is delivered or dropped."""
+        if self._delivery is not None:
+            await self._delivery
+            self._delivery = None
 
     async def _check(self, consumer: Any, message: Any) -> None:  # noqa: ANN401
         tp = TopicPartition(message.topic, message.partition)

@@ -14,8 +14,8 @@ from stream.queries import ScoredEvents
 from stream.settings import Settings
 from stream.wire.partitioner import partitions_of
 from stream.worker.answers import Made
-from stream.worker.batch import DeadLetter, Served, Touched, outcome_counts
-from stream.worker.requests import Replied
+from stream.worker.batch import Served, Touched, outcome_counts
+from stream.worker.prepared import Prepared
 from stream.worker.scoring import DEPTHS, Score, score
 
 KEPT = 5  # artifacts that are scored under their own names: those of some minutes
@@ -75,18 +75,10 @@ class Measuring:
         with self.stage("score"):
             return score(touched, between, serving.popular(DEPTHS[-1]))
 
-    def batch(
-        self,
-        touched: Sequence[Touched],
-        lists: Sequence[Made],
-        *,
-        dead: Sequence[DeadLetter],
-        replied: Replied,
-        scored: Score,
-        serving: Serving,
-    ) -> None:
+    def batch(self, delivered: Prepared) -> None:
         """Counts a micro-batch that has been delivered."""
-        metrics = self._metrics
+        metrics, touched, lists = self._metrics, delivered.touched, delivered.lists
+        dead, replied, serving = delivered.dead, delivered.replied, delivered.serving
         for (event_type, outcome), count in outcome_counts(touched, len(dead)).items():
             metrics.events.labels(event_type, outcome).inc(count)
         metrics.micro_batch.observe(sum(len(user.events) for user in touched) + len(dead))
@@ -102,7 +94,7 @@ class Measuring:
         now = time.time_ns() // 1_000_000
         metrics.event_to_recommendation.observe_all([max(0, now - user.oldest_record_time) / 1000 for user in touched])
         self._misplaced(touched)
-        self._scored(scored, None if serving.snapshot is None else serving.snapshot.artifact_id)
+        self._scored(delivered.scored, None if serving.snapshot is None else serving.snapshot.artifact_id)
         self._coverage(lists, serving)
 
     def _misplaced(self, touched: Sequence[Touched]) -> None:

@@ -140,7 +140,7 @@ class Worker:
             metrics=self._metrics,
             generation=lambda: app.consumer_generation_id,
         )
-        agent = Agent(app, settings, step.run, tail.forget)
+        agent = Agent(app, settings, step, tail.forget)
         watching = asyncio.create_task(self._watch(app, agent, table))
         crash = asyncio.create_task(watch_for_crash(app))
         try:

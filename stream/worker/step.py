@@ -1,6 +1,7 @@
 """The micro-batch: the one step of the worker, from records taken to records answered.
 
-An exception anywhere ends the process, and the supervisor starts it anew from what is committed.
+It has two halves, so that one micro-batch is made while the one before it is delivered. An exception anywhere
+ends the process, and the supervisor starts it anew from what is committed.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from stream.worker.dead_letters import Tail, letter_for
 from stream.worker.knowledge import Knowledge
 from stream.worker.measuring import Measuring
 from stream.worker.outbox import Outbox
+from stream.worker.prepared import Prepared, Rows
 from stream.worker.requests import Replied, Requests
 
 SLICE, SLICE_BEHIND = 64, 256  # lists made at once, paced and when behind
 BEHIND = 1_024  # events of a micro-batch that say so
 
 Generation = Callable[[], int]
-Rows = dict[int, dict[bytes, bytes]]  # encoded state by partition and user
+NO_ROWS: dict[bytes, bytes] = {}
 
 
 class MicroBatch:
@@ -56,6 +58,7 @@ class MicroBatch:
         self._table, self._producer, self._knowledge, self._tail = table, producer, knowledge, tail
         self._letter_bytes = letter_bytes
         self._generation = generation
+        self._undelivered: Rows = {}
         self._decoder = Decoder(settings.events)
         self._events, self._requests_topic = kafka.topic_prefix + EVENTS, kafka.topic_prefix + REQUESTS
         self._recommendations = kafka.topic_prefix + RECOMMENDATIONS
@@ -69,16 +72,16 @@ class MicroBatch:
         )
         self._measuring = Measuring(metrics, settings)
 
-    async def run(self, chunks: Sequence[Chunk], generation: int) -> bool:
-        """Processes what was taken under a generation of the group; False if that has passed and nothing counts.
+    async def prepare(self, chunks: Sequence[Chunk], generation: int) -> Prepared:
+        """The first half, for what was taken under a generation of the group.
 
         1. Take one version of all knowledge for the whole micro-batch.
         2. Decode each record; what cannot be read becomes a dead letter.
         3. Fold events into the states of their users; what stands at or below the stamp changes nothing.
         4. Recommend for every user touched, score their events, and answer the requests.
         5. Gather rows, lists and dead letters into one producer batch per topic and partition.
-        6. Send, and await every delivery.
-        7. Put the rows into the table and count. The caller acknowledges.
+
+        It may run while the micro-batch before it, of the same generation, is delivered: that one's rows count already.
         """
         measuring = self._measuring
         # 1. take
@@ -91,31 +94,48 @@ class MicroBatch:
             decoded = decode(events, self._decoder)
         # 3. fold
         with measuring.stage("state"):
-            touched = fold(decoded, self._table.row, measuring.scored)
+            touched = fold(decoded, self._row, measuring.scored)
         # 4. recommend
         lists = await self._recommend(touched, serving, answers)
         scored = measuring.score(touched, await self._between(touched, serving), serving)
         replied = self._requests.reply(requests, serving, answers, self._row_after(touched if requests else ()))
         # 5. gather
-        emitting = time.perf_counter()
         outbox = Outbox(self._producer)
-        changed = self._add_lists(outbox, touched, lists)
-        self._add_replies(outbox, replied)
-        await self._add_dead_letters(outbox, [*decoded.dead, *replied.dead])
-        # 6. send
-        if self._generation() != generation:
-            return False
-        delivered = await outbox.deliver()
-        if self._generation() != generation:
-            return False
-        # 7. keep
-        for partition, encoded in changed.items():
-            self._table.put(partition, encoded, delivered[TopicPartition(self._changelog, partition)].offset)
-        if serving.snapshot is None:
-            self._knowledge.observe(event for user in touched for event in user.applied)
-        measuring.stage_took("emit", time.perf_counter() - emitting)
-        measuring.batch(touched, lists, dead=decoded.dead, replied=replied, scored=scored, serving=serving)
+        with measuring.stage("gather"):
+            rows = self._add_lists(outbox, touched, lists)
+            self._add_replies(outbox, replied)
+            await self._add_dead_letters(outbox, [*decoded.dead, *replied.dead])
+        return Prepared(generation, serving, outbox, rows, touched, lists, decoded.dead, replied, scored)
+
+    async def deliver(self, prepared: Prepared) -> bool:
+        """The second half, one micro-batch after the other; False if the generation has passed and nothing counts.
+
+        6. Send, and await every delivery.
+        7. Put the rows into the table and count. The caller acknowledges.
+        """
+        self._undelivered = prepared.rows
+        try:
+            # 6. send
+            if self._generation() != prepared.generation:
+                return False
+            with self._measuring.stage("emit"):
+                delivered = await prepared.outbox.deliver()
+            if self._generation() != prepared.generation:
+                return False
+            # 7. keep
+            for partition, rows in prepared.rows.items():
+                self._table.put(partition, rows, delivered[TopicPartition(self._changelog, partition)].offset)
+        finally:
+            self._undelivered = {}
+        if prepared.serving.snapshot is None:
+            self._knowledge.observe(event for user in prepared.touched for event in user.applied)
+        self._measuring.batch(prepared)
         return True
+
+    def _row(self, partition: int, user: bytes) -> bytes | None:
+        """A user's row, of the micro-batch that is being delivered if it stands there."""
+        row = self._undelivered.get(partition, NO_ROWS).get(user)
+        return self._table.row(partition, user) if row is None else row
 
     def _answers(self, serving: Serving) -> Answers:
         snapshot = serving.snapshot
@@ -171,7 +191,7 @@ class MicroBatch:
 
         def row(partition: int, user: bytes) -> bytes | None:
             changed = after.get((partition, user))
-            return self._table.row(partition, user) if changed is None else encode_state(changed.state)
+            return self._row(partition, user) if changed is None else encode_state(changed.state)
 
         return row
 

@@ -1,0 +1,123 @@
+"""The two halves of a micro-batch: one is made while the one before it is on its way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch
+
+from stream.metrics import WorkerMetrics
+from stream.settings import Settings
+from stream.state.row import decode_state
+from stream.worker.knowledge import Knowledge
+from stream.worker.step import MicroBatch
+from tests.records import chunk, event, record
+
+Batches = list[tuple[str, BatchBuilder]]
+
+
+class Producer:
+    """Delivers what was sent once `gate` is open."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.sent: list[tuple[str, bytes, bytes]] = []  # topic, key, value
+
+    def create_batch(self) -> BatchBuilder:
+        return BatchBuilder(1 << 20, 0)
+
+    async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Task[Any]:
+        for written in DefaultRecordBatch(batch._build()):
+            self.sent.append((topic, written.key, written.value))
+        return asyncio.create_task(self._delivery())
+
+    async def _delivery(self) -> SimpleNamespace:
+        await self.gate.wait()
+        return SimpleNamespace(offset=0)
+
+
+class Table:
+    """Rows by partition and user."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, dict[bytes, bytes]] = defaultdict(dict)
+
+    def row(self, partition: int, user: bytes) -> bytes | None:
+        return self.rows[partition].get(user)
+
+    def put(self, partition: int, rows: dict[bytes, bytes], _offset: int) -> None:
+        self.rows[partition].update(rows)
+
+
+class Desk:
+    """A step, all around it, and the generation that the group has."""
+
+    def __init__(self) -> None:
+        settings = Settings()
+        self.generation, self.table, self.producer = 1, Table(), Producer()
+        made_of: dict[str, Any] = {"table": self.table, "producer": self.producer, "tail": None}
+        self.step = MicroBatch(
+            settings, knowledge=Knowledge(settings, lambda: 0.0), letter_bytes=1 << 20, metrics=WorkerMetrics(),
+            generation=lambda: self.generation, **made_of,
+        )  # fmt: skip
+
+    def clicks(self, *events: tuple[int, str, str]) -> Any:  # noqa: ANN401
+        """The first half for events (offset, user, item)."""
+        topic = "alluvium.events"
+        records = [record(offset, event(user, item), topic=topic) for offset, user, item in events]
+        return self.step.prepare([chunk(*records)], self.generation)
+
+    def items(self, user: bytes) -> list[str]:
+        """The history in the table."""
+        row = self.table.row(0, user)
+        return [] if row is None else decode_state(row).items
+
+
+def test_a_micro_batch_sees_the_one_that_is_on_its_way() -> None:
+    """The second is made before the first is delivered: it goes on from the first's rows, and all lists are sent."""
+
+    async def story() -> None:
+        desk = Desk()
+        first = asyncio.create_task(desk.step.deliver(await desk.clicks((0, "u", "a"), (1, "v", "b"))))
+        await asyncio.sleep(0.01)
+        second = await desk.clicks((2, "u", "c"), (3, "u", "a"))
+        assert (desk.items(b"u"), first.done()) == ([], False)
+        desk.producer.gate.set()
+        assert await first
+        assert desk.items(b"u") == ["a"]
+        assert await desk.step.deliver(second)
+        assert (desk.items(b"u"), desk.items(b"v")) == (["a", "c", "a"], ["b"])
+        lists = [
+            msgspec.json.decode(value) for topic, _, value in desk.producer.sent if topic.endswith("recommendations")
+        ]
+        assert [(one["user_id"], one["provenance"]["event"]["offset"]) for one in lists] == [
+            ("u", 0),
+            ("v", 1),
+            ("u", 3),
+        ]
+
+    asyncio.run(story())
+
+
+def test_what_an_earlier_generation_has_not_delivered_counts_nothing() -> None:
+    """The group's generation passes while the first is on its way: neither it nor what was made from it is kept."""
+
+    async def story() -> None:
+        desk = Desk()
+        first = asyncio.create_task(desk.step.deliver(await desk.clicks((0, "u", "a"))))
+        await asyncio.sleep(0.01)
+        second = await desk.clicks((1, "u", "b"))
+        desk.generation = 2
+        desk.producer.gate.set()
+        assert not await first
+        assert not await desk.step.deliver(second)
+        assert desk.items(b"u") == []
+        assert await desk.step.deliver(await desk.clicks((0, "u", "a"), (1, "u", "b")))
+        assert desk.items(b"u") == ["a", "b"]
+
+    asyncio.run(story())
