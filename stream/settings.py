@@ -97,7 +97,7 @@ class WorkerSettings(Section, frozen=True):
     startup_seconds: float = 120.0  # without assigned and recovered partitions for this long, the process ends
     allow_other_faust: bool = False  # run with a release of Faust that the worker was not tested with
     scored_users: float = 1.0  # share of users whose events are scored
-    scored_bursts: float = 0.1  # share of events scored whose list before was sent to nobody; each costs a list
+    scored_bursts: float = 1.0  # share of events scored whose list before was sent to nobody; each costs a list
 
 
 class RecommendSettings(Section, frozen=True):
