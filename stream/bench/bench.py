@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from aiokafka.errors import KafkaError
+
 from stream.bench.artifact import Artifact, learn_artifact
 from stream.bench.environments import EnvironmentFailedError
 from stream.bench.field import FIELD, Contender
@@ -93,7 +95,7 @@ class Bench:
                     continue
                 try:
                     outcome = await play(contender, brought)
-                except FellError as error:
+                except (FellError, KafkaError) as error:
                     self.failed(f"{suite}, round {number}: {error}")
                     continue
                 outcomes.setdefault(contender.name, []).append(outcome)

@@ -61,10 +61,12 @@ def latency_table(result: Paced) -> str:
 
 
 def stage_table(outcomes: Sequence[Outcome]) -> str:
-    """Microseconds an event by stage, from the worker's own metrics."""
-    stages = outcomes[0].stages if outcomes else {}
+    """Microseconds an event by stage, from the worker's metrics, and all of its processor time; one outcome at least."""
+    stages = outcomes[0].stages
     spreads = {stage: Spread.of([outcome.stages.get(stage, 0.0) for outcome in outcomes]) for stage in stages}
-    return aligned([("stage", "µs/event"), *((stage, _spread(spread, 1)) for stage, spread in spreads.items())])
+    whole = Spread.of([outcome.rate.cpu_microseconds * outcome.checked.lists_per_event for outcome in outcomes])
+    rows = [(stage, _spread(spread, 1)) for stage, spread in spreads.items()]
+    return aligned([("stage", "µs/event"), *rows, ("CPU of the whole process", _spread(whole, 1))])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
+from aiokafka.errors import KafkaError
 
 from stream.cli.common import FAILED, WRONG_USAGE, JsonOption, fail, load_settings, print_json, run, stderr
 
@@ -43,6 +45,7 @@ def bench(
     seconds: Annotated[float, typer.Option(min=1.0, help="How long a paced run is measured.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Of the simulated shop.")] = 7,
     cache: Annotated[Path, typer.Option(help="Where contenders' libraries are kept.")] = Path(DEFAULT_CACHE),
+    save: Annotated[Path | None, typer.Option(help="Write the results into this file as JSON, too.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Compare Alluvium's worker with other ways to do its job, in turns on one log and one broker of the bench's own.
@@ -63,6 +66,8 @@ def bench(
             report = run(_measure(plan, suites))
         except BrokerError as error:
             fail(str(error))
+    if save is not None:
+        save.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
     if json:
         print_json(report)
     else:
@@ -74,6 +79,9 @@ def bench(
 async def _measure(plan: Plan, chosen: list[str]) -> dict[str, Any]:
     from stream.bench import paced, suites  # noqa: PLC0415
     from stream.bench.bench import open_bench  # noqa: PLC0415
+    from stream.bench.yard import FellError  # noqa: PLC0415
+    from stream.knowledge.learning import NothingToLearnError  # noqa: PLC0415
+    from stream.knowledge.manifest import ArtifactError  # noqa: PLC0415
 
     known: dict[str, Callable[[Bench], Awaitable[Any]]] = {
         "transport": suites.transport,
@@ -83,8 +91,14 @@ async def _measure(plan: Plan, chosen: list[str]) -> dict[str, Any]:
         "refresh": paced.refresh,
         "idle": paced.idle,
     }
+    results = {}
     async with open_bench(plan) as bench:
-        return {"results": {suite: await known[suite](bench) for suite in chosen}, "problems": bench.problems}
+        for suite in chosen:
+            try:
+                results[suite] = await known[suite](bench)
+            except (FellError, NothingToLearnError, ArtifactError, KafkaError, OSError) as error:
+                bench.failed(f"{suite}: {error}")  # what the others came to is not lost
+        return {"results": results, "problems": bench.problems}
 
 
 def _chosen(option: str, text: str, known: tuple[str, ...]) -> list[str]:
