@@ -61,7 +61,7 @@ def latency_table(result: Paced) -> str:
 
 
 def stage_table(outcomes: Sequence[Outcome]) -> str:
-    """Microseconds an event by stage, from the worker's metrics, and all of its processor time; one outcome at least."""
+    """Microseconds an event by stage, by the worker's metrics, and of processor time in all; one outcome at least."""
     stages = outcomes[0].stages
     spreads = {stage: Spread.of([outcome.stages.get(stage, 0.0) for outcome in outcomes]) for stage in stages}
     whole = Spread.of([outcome.rate.cpu_microseconds * outcome.checked.lists_per_event for outcome in outcomes])
