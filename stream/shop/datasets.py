@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 
 from stream.shop.interactions import (
     BAD_NUMBER,
@@ -16,13 +17,16 @@ from stream.shop.interactions import (
     NO_ITEM,
     NO_TYPE,
     NO_USER,
+    Events,
     FieldError,
     Interaction,
     Parse,
+    Texts,
+    identities,
     identity,
     moment,
+    moments,
     number,
-    parsing,
     words,
 )
 from stream.shop.rows import Fields, RowFile, looks_like_names
@@ -60,7 +64,7 @@ def layout_of(dataset: str, file: RowFile) -> Layout:
 
 
 def _same(read: Callable[[Fields], list[Interaction]]) -> Callable[[RowFile], Parse]:
-    parse = parsing(read)
+    parse = Parse(read)
     return lambda _file: parse
 
 
@@ -138,13 +142,17 @@ def _known_type(value: object, names: dict[str, str]) -> str:
 # YOOCHOOSE: visitors are anonymous, so a session is its own user.
 
 
-def _clicks(session: str, time: str, item: str) -> Callable[[Fields], list[Interaction]]:
+def _clicks(session: str, time: str, item: str) -> Callable[[RowFile], Parse]:
     def read(row: Fields) -> list[Interaction]:
         user_id = identity(row[session], NO_USER)
         item_id = identity(row[item], NO_ITEM)
         return [Interaction(user_id, item_id, "click", moment(row[time]), session_id=user_id)]
 
-    return read
+    def read_columns(named: Texts) -> Events:
+        users = identities(named[session], NO_USER)
+        return Events(users, identities(named[item], NO_ITEM), ["click"] * len(users), moments(named[time]), users)
+
+    return lambda _file: Parse(read, read_columns)
 
 
 def _yoochoose_buy(row: Fields) -> list[Interaction]:
@@ -169,17 +177,28 @@ def ader_clicks(counts: dict[str, int]) -> Parse:
     starts = {day: YOOCHOOSE_START + int(day) * DAY for day in counts if day.isdigit()}
     seen = dict.fromkeys(counts, 0)
 
-    def read(row: Fields) -> list[Interaction]:
-        period = str(row["period"]).strip()
+    def spread(period: str, rows: int) -> list[int]:
         start = starts.get(period)
         if start is None:
             raise FieldError(BAD_TIME, f"period {period[:40]!r} is no day number")
-        timestamp = start + seen[period] * DAY // counts[period]
-        seen[period] += 1
+        before, count = seen[period], counts[period]
+        seen[period] += rows
+        return [start + place * DAY // count for place in range(before, before + rows)]
+
+    def read(row: Fields) -> list[Interaction]:
+        (timestamp,) = spread(str(row["period"]).strip(), 1)
         user_id = identity(row["session_id"], NO_USER)
         return [Interaction(user_id, identity(row["item_id"], NO_ITEM), "click", timestamp, session_id=user_id)]
 
-    return parsing(read)
+    def read_columns(named: Texts) -> Events:
+        users, items = identities(named["session_id"], NO_USER), identities(named["item_id"], NO_ITEM)
+        days = [(period, len([*rows])) for period, rows in groupby(map(str.strip, named["period"]))]
+        if not starts.keys() >= {period for period, _rows in days}:
+            raise FieldError(BAD_TIME, "a period is no day number")
+        times = [time for period, rows in days for time in spread(period, rows)]
+        return Events(users, items, ["click"] * len(users), times, users)
+
+    return Parse(read, read_columns)
 
 
 def _ader(file: RowFile) -> Parse:
@@ -271,7 +290,7 @@ DATASETS: dict[str, tuple[Layout, ...]] = {
         Layout(("timestamp", "user_id", "item_id", "session_id"), _same(_retailrocket_views), in_time_order=False),
     ),
     "yoochoose": (
-        Layout(_CLICKS, _same(_clicks("session", "timestamp", "item")), header=False, in_time_order=False),
+        Layout(_CLICKS, _clicks("session", "timestamp", "item"), header=False, in_time_order=False),
         Layout(
             ("session", "timestamp", "item", "price", "quantity"),
             _same(_yoochoose_buy),
@@ -279,7 +298,7 @@ DATASETS: dict[str, tuple[Layout, ...]] = {
             in_time_order=False,
         ),
         Layout(("period", "session_id", "item_id"), _ader),
-        Layout(("SessionId", "ItemId", "Time"), _same(_clicks("SessionId", "Time", "ItemId")), in_time_order=False),
+        Layout(("SessionId", "ItemId", "Time"), _clicks("SessionId", "Time", "ItemId"), in_time_order=False),
     ),
     "diginetica": (Layout(("sessionId", "itemId", "timeframe", "eventdate"), _same(_diginetica), in_time_order=False),),
     "movielens": (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.kafka import admin_client
 from stream.settings import KafkaSettings
@@ -25,6 +27,9 @@ class Message(NamedTuple):
     topic: str
     key: bytes
     value: bytes | None
+
+
+Record = tuple[str, bytes, bytes | None]  # what a Message is
 
 
 class OutgoingEvent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,18 +66,18 @@ class Delivery:
         self._partitioner = "murmur2" if kafka.partitioner == "any" else kafka.partitioner
         self._known: dict[str, dict[bytes, int]] = {}
 
-    async def send(self, messages: Sequence[Message]) -> asyncio.Future[list[object]]:
+    async def send(self, messages: Sequence[Record]) -> asyncio.Future[list[object]]:
         """Hands messages over; the result is done when Kafka has acknowledged every one, and fails if one failed."""
-        by_topic: dict[str, list[Message]] = {}
-        for message in messages:
-            by_topic.setdefault(message.topic, []).append(message)
-        handed = []
-        for topic, group in by_topic.items():
-            known = await self._partitions(topic, [message.key for message in group])
-            by_partition: dict[int, list[Message]] = {}
+        by_place: dict[tuple[str, int], list[Record]] = {}
+        for topic, run in groupby(messages, itemgetter(0)):
+            group = [*run]
+            known = await self._partitions(topic, [key for _topic, key, _value in group])
+            by_partition: dict[int, list[Record]] = defaultdict(list)
             for message in group:
-                by_partition.setdefault(known[message.key], []).append(message)
-            handed += [self._send_partition(topic, partition, batch) for partition, batch in by_partition.items()]
+                by_partition[known[message[1]]].append(message)
+            for partition, batch in by_partition.items():
+                by_place.setdefault((topic, partition), []).extend(batch)
+        handed = [self._send_partition(*place, batch) for place, batch in by_place.items()]
         deliveries = [delivery for batches in await asyncio.gather(*handed) for delivery in batches]
         return asyncio.gather(*deliveries)
 
@@ -87,22 +92,14 @@ class Delivery:
             known.update(zip(new, partitions_of(self._partitioner, new, count) or (), strict=True))
         return known
 
-    async def _send_partition(
-        self, topic: str, partition: int, messages: list[Message]
-    ) -> list[asyncio.Future[object]]:
+    async def _send_partition(self, topic: str, partition: int, messages: list[Record]) -> list[asyncio.Future[object]]:
         sent = []
         builder = self._producer.create_batch()
-        for message in messages:
-            if not _append(builder, message):
+        for _topic, key, value in messages:
+            if builder.append(timestamp=None, key=key, value=value) is None:
                 sent.append(await self._producer.send_batch(builder, topic, partition=partition))
                 builder = self._producer.create_batch()
-                if not _append(builder, message):
-                    raise ValueError(
-                        f"a message for {topic} does not fit into a batch: {len(message.value or b'')} bytes"
-                    )
+                if builder.append(timestamp=None, key=key, value=value) is None:
+                    raise ValueError(f"a message for {topic} does not fit into a batch: {len(value or b'')} bytes")
         sent.append(await self._producer.send_batch(builder, topic, partition=partition))
         return sent
-
-
-def _append(builder: BatchBuilder, message: Message) -> bool:
-    return builder.append(key=message.key, value=message.value, timestamp=None) is not None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -18,7 +18,7 @@ NO_USER, NO_ITEM, BAD_TIME, BAD_NUMBER, NO_TYPE = "no_user", "no_item", "bad_tim
 NOTHING = frozenset({"", "NA", "NaN", "nan", "None", "null", "NULL"})
 
 
-class Interaction(msgspec.Struct, omit_defaults=True):
+class Interaction(msgspec.Struct, omit_defaults=True, gc=False):
     """What a row says: an event of the contract with its time in epoch milliseconds, and what it tells of the item.
 
     As JSON it is the message, once `event_id` is given to it and `item` is taken from it.
@@ -37,8 +37,18 @@ class Interaction(msgspec.Struct, omit_defaults=True):
     event_id: str = ""
 
 
+class Events(NamedTuple):
+    """Events as columns, one of each row of a block."""
+
+    users: Sequence[str]
+    items: Sequence[str]
+    types: Sequence[str]
+    times: Sequence[int]
+    sessions: Sequence[str] | Sequence[None]
+
+
 Parsed = list[Interaction] | RowProblem
-Parse = Callable[[Fields], Parsed]
+Texts = Mapping[str, Sequence[str]]  # columns of texts by name
 
 
 class FieldError(ValueError):
@@ -49,18 +59,36 @@ class FieldError(ValueError):
         self.reason = reason
 
 
-def parsing(read: Callable[[Fields], list[Interaction]]) -> Parse:
-    """Turns a reader that raises FieldError into one that returns the problem."""
+class Parse:
+    """How rows are read: by functions that raise FieldError for a row that is no event.
 
-    def parse(fields: Fields) -> Parsed:
+    `read_columns` says for a whole block what `read` says row by row; a block that it raises for is read by rows.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Fields], list[Interaction]],
+        read_columns: Callable[[Texts], Events] | None = None,
+    ) -> None:
+        self._read, self._read_columns = read, read_columns
+
+    def __call__(self, fields: Fields) -> Parsed:
+        """What a row says, or its problem."""
         try:
-            return read(fields)
+            return self._read(fields)
         except FieldError as error:
             return RowProblem(error.reason, str(error))
         except KeyError as error:
             return RowProblem("missing_column", f"no column {error}")
 
-    return parse
+    def block(self, columns: Texts) -> Events | None:
+        """What the rows of a block say; None when they must be read one by one."""
+        if self._read_columns is None:
+            return None
+        try:
+            return self._read_columns(columns)
+        except (FieldError, KeyError):
+            return None
 
 
 def identity(value: Any, reason: str) -> str:  # noqa: ANN401  (a field of any file)
@@ -69,6 +97,19 @@ def identity(value: Any, reason: str) -> str:  # noqa: ANN401  (a field of any f
     if found is None:
         raise FieldError(reason, "the field is empty")
     return found
+
+
+def identities(column: Sequence[str], reason: str) -> list[str]:
+    """`identity` of each. Raises FieldError when there is none for one of them."""
+    found = [*map(_identity, column)]
+    if None in found:
+        raise FieldError(reason, "a field is empty")
+    return cast("list[str]", found)
+
+
+def moments(column: Sequence[str]) -> list[int]:
+    """`moment` of each. Raises FieldError for anything else."""
+    return [_moment(text.strip()) for text in column]
 
 
 @lru_cache(1 << 17)  # users, items and sessions come again and again
@@ -82,7 +123,12 @@ def _identity(field: str) -> str | None:
 
 def words(value: Any) -> str | None:  # noqa: ANN401  (a field of any file)
     """A text field without needless spaces, None when empty."""
-    text = "" if value is None else " ".join(str(value).split())
+    return None if value is None else _words(str(value))
+
+
+@lru_cache(1 << 16)
+def _words(field: str) -> str | None:
+    text = " ".join(field.split())
     return None if text in NOTHING else text
 
 
@@ -148,4 +194,14 @@ def map_columns(columns: Mapping[str, str], event_type: str) -> Parse:
             )
         ]
 
-    return parsing(read)
+    plain = columns.keys() <= {"user", "item", "time", "session"}
+
+    def read_columns(named: Texts) -> Events:
+        users, count = identities(named[columns["user"]], NO_USER), len(named[columns["user"]])
+        sessions: Sequence[str] | Sequence[None] = [None] * count
+        if "session" in columns:
+            sessions = identities([_words(text) or "" for text in named[columns["session"]]], NO_USER)
+        items, times = identities(named[columns["item"]], NO_ITEM), moments(named[columns["time"]])
+        return Events(users, items, [event_type] * count, times, sessions)
+
+    return Parse(read, read_columns if plain else None)

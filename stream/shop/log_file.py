@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,8 +15,8 @@ from typing import IO
 
 import msgspec
 
-from stream.shop.interactions import Interaction, Parse
-from stream.shop.rows import LOOK_ROWS, RowFile, RowProblem
+from stream.shop.interactions import Events, Interaction, Parse
+from stream.shop.rows import Block, Row, RowFile, RowProblem
 from stream.wire.decoding import Decoder, Rejection
 from stream.wire.messages import Item, RawEvent
 
@@ -104,26 +105,40 @@ class Status:
     at: int = 0  # event time of the newest acknowledged event
 
 
-def read_log(plan: Plan, decoder: Decoder, rejects: Rejects, status: Status, now: int) -> Iterator[Interaction]:
-    """The file's events in its own order, with ids, checked as a worker would check them at `now` (epoch ms)."""
-    file, stem, parse = plan.file, plan.name, plan.parse
-    check = _Check(decoder, now)
-    for rows, (line, row) in enumerate(file.rows(plan.columns), 1):
-        status.rows = rows
-        if rows % LOOK_ROWS == 0:
-            status.fraction = file.bytes_read / max(1, file.bytes)
-        parsed = row if isinstance(row, RowProblem) else parse(row)
+def read_log(plan: Plan, decoder: Decoder, rejects: Rejects, status: Status, now: int) -> Iterator[list[Interaction]]:
+    """The file's events in lots, in its own order, with ids, checked as a worker checks them at `now` (epoch ms)."""
+    check, stem, source = _Check(decoder, now), plan.name, plan.file.path.name
+    for lot in plan.file.lots(plan.columns):
+        events = plan.parse.block(dict(zip(lot.names, lot.columns, strict=True))) if isinstance(lot, Block) else None
+        if isinstance(lot, Block) and events is not None:
+            status.rows += len(events.users)
+            ids = [f"{stem}-{line}" for line in range(lot.line, lot.line + len(events.users))]
+            found = [*_of_columns(events, ids)]
+            if not check.is_good(events, ids[-1]):
+                found = check.kept(zip(itertools.count(lot.line), found, strict=False), rejects, source)
+        else:
+            rows = [*lot.rows()] if isinstance(lot, Block) else lot
+            status.rows += len(rows)
+            found = check.kept(_of_rows(rows, plan, rejects), rejects, source)
+        status.fraction = plan.file.bytes_read / max(1, plan.file.bytes)
+        yield found
+
+
+def _of_columns(events: Events, ids: Sequence[str]) -> Iterator[Interaction]:
+    nothing = itertools.repeat(None)
+    return map(Interaction, *events, nothing, nothing, nothing, nothing, nothing, ids)
+
+
+def _of_rows(rows: Iterable[Row], plan: Plan, rejects: Rejects) -> Iterator[tuple[int, Interaction]]:
+    stem = plan.name
+    for line, row in rows:
+        parsed = row if isinstance(row, RowProblem) else plan.parse(row)
         if isinstance(parsed, RowProblem):
-            rejects.add(line, parsed, file.path.name)
+            rejects.add(line, parsed, plan.file.path.name)
             continue
         for number, event in enumerate(parsed):
             event.event_id = f"{stem}-{line}" if len(parsed) == 1 else f"{stem}-{line}-{number}"
-            rejection = check.rejection(event)
-            if rejection is None:
-                yield event
-            else:
-                rejects.add(line, RowProblem(rejection.code, rejection.detail), file.path.name)
-    status.fraction = file.bytes_read / max(1, file.bytes)
+            yield line, event
 
 
 class _Check:
@@ -136,8 +151,30 @@ class _Check:
         self._types: set[str] = set()
         self._id_lengths: set[int] = set()  # of event ids, which differ in their digits alone
 
-    def rejection(self, event: Interaction) -> Rejection | None:
-        """Why an event is bad, None when it is good."""
+    def is_good(self, events: Events, longest_id: str) -> bool:
+        """Whether all events of a block are good."""
+        if min(events.times) < self._earliest or max(events.times) > self._latest:
+            return False
+        new = {*events.users, *events.items, *events.sessions} - self._good
+        asked = [RawEvent(text, text, events.types[0], event_id=longest_id) for text in new if text is not None]
+        asked += [RawEvent("u", "i", kind, event_id=longest_id) for kind in {*events.types} - self._types]
+        if any(isinstance(self._decoder.complete(raw, self._now), Rejection) for raw in asked):
+            return False
+        self._remember(new, events.types)
+        return True
+
+    def kept(self, events: Iterable[tuple[int, Interaction]], rejects: Rejects, source: str) -> list[Interaction]:
+        """Those of the events, each with its line, that are good; the others are told to `rejects`."""
+        kept = []
+        for line, event in events:
+            rejection = self._rejection(event)
+            if rejection is None:
+                kept.append(event)
+            else:
+                rejects.add(line, RowProblem(rejection.code, rejection.detail), source)
+        return kept
+
+    def _rejection(self, event: Interaction) -> Rejection | None:
         good = self._good
         if (
             event.user_id in good
@@ -151,12 +188,15 @@ class _Check:
         checked = self._decoder.complete(_raw(event), self._now)
         if isinstance(checked, Rejection):
             return checked
-        if len(good) > REMEMBERED_IDS:
-            good.clear()
-        good.update((None, event.user_id, event.item_id, event.session_id))
-        self._types.add(event.event_type)
+        self._remember((event.user_id, event.item_id, event.session_id), (event.event_type,))
         self._id_lengths.add(len(event.event_id))
         return None
+
+    def _remember(self, ids: Iterable[str | None], types: Iterable[str]) -> None:
+        if len(self._good) > REMEMBERED_IDS:
+            self._good = {None}
+        self._good.update(ids)
+        self._types.update(types)
 
 
 def by_time(events: Iterable[Interaction], run: int = SORTED_RUN) -> Iterator[Interaction]:

@@ -5,26 +5,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from stream.settings import Settings
-from stream.shop.delivery import Delivery, Message
+from stream.shop.delivery import Delivery, Message, Record
 from stream.shop.interactions import Interaction
 from stream.shop.item_files import read_items
 from stream.shop.log_file import ItemNews, Plan, Rejects, Status, by_time, read_log
 from stream.shop.rows import RowProblem
 from stream.wire.decoding import Decoder
+from stream.wire.messages import Item
 from stream.wire.topics import EVENTS, ITEMS
 
-CHUNK = 5_000  # events handed over at once
+CHUNK = 5_000  # events read, and at the fastest speed handed over, at once
 IN_FLIGHT = 4  # chunks that wait for their acknowledgement
 TICK_SECONDS = 0.1  # at a pace, events due within a tick leave together
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass
@@ -38,16 +40,20 @@ class Pace:
     first: int | None = None
     newest: int = 0
 
-    def due(self, timestamp: int) -> float:
+    def at_once(self, events: Sequence[Interaction]) -> float:
+        """When events are due at the fastest speed: now; gives them the times that they are to say."""
+        self.newest = max(self.newest, *(event.timestamp for event in events))
+        if self.shift:
+            for event in events:
+                event.timestamp += self.shift_ms
+        return time.time()
+
+    def due(self, timestamp: int, speed: float) -> float:
         """The wall-clock second at which an event is to be sent."""
         if self.first is None:
             self.start, self.first, self.newest = time.time(), timestamp, timestamp
         self.newest = max(self.newest, timestamp)
-        return self.start if self.speed is None else self.start + (self.newest - self.first) / 1000 / self.speed
-
-    def time_of(self, timestamp: int, due: float) -> int:
-        """The event's time in its message, where times are shifted."""
-        return timestamp + self.shift_ms if self.speed is None else int(due * 1000)
+        return self.start + (self.newest - self.first) / 1000 / speed
 
 
 class _InFlight(NamedTuple):
@@ -57,6 +63,23 @@ class _InFlight(NamedTuple):
     position: int
     newest: int
     since: int
+
+
+def _in_lots(events: Iterable[Interaction]) -> Iterator[list[Interaction]]:
+    source = iter(events)
+    while lot := list(islice(source, CHUNK)):
+        yield lot
+
+
+def _first(lots: Iterable[list[Interaction]], limit: int | None) -> Iterator[list[Interaction]]:
+    """The first events, all where there is no limit."""
+    left = limit
+    for lot in lots:
+        yield lot[:left]
+        if left is not None:
+            left -= len(lot)
+            if left <= 0:
+                return
 
 
 class Replay:
@@ -78,7 +101,8 @@ class Replay:
         self._decoder = Decoder(settings.events)
         self._events_topic = settings.kafka.topic_prefix + EVENTS
         self._items_topic = settings.kafka.topic_prefix + ITEMS
-        self._shift_ms = shift_ms
+        self._pace = Pace(plan.speed, plan.shift_to_now, shift_ms)
+        self._items = ItemNews()
         self._acknowledged, self._standing = acknowledged, standing
         self._unacknowledged: deque[_InFlight] = deque()
         self.status = Status(events=acknowledged, resumed_from=acknowledged)
@@ -88,18 +112,21 @@ class Replay:
         if self._plan.items is not None and not self.status.resumed_from:
             await self._send_items(self._plan.items, delivery)
         now = int(time.time() * 1000)
-        events: Iterable[Interaction] = read_log(self._plan, self._decoder, self._rejects, self.status, now)
+        lots = self._shown(read_log(self._plan, self._decoder, self._rejects, self.status, now))
         if self._plan.sort:
-            events = by_time(self._shown(events))
-        self.status.phase = "sending"
-        position = 0
-        for chunk in self._chunks(islice(events, self._plan.limit)):
-            due, messages, count, newest = chunk
-            position += count
+            lots = _in_lots(by_time(chain.from_iterable(lots)))
+        self.status.phase = "reading" if self._plan.sort else "sending"
+        position = self._acknowledged
+        for due, events in self._paced(self._unsent(_first(lots, self._plan.limit))):
+            self.status.phase = "sending"
+            position += len(events)
+            messages = self._messages(events)
             if messages:
                 await asyncio.sleep(max(0.0, due - time.time()))
                 since = int(time.time() * 1000)
-                self._unacknowledged.append(_InFlight(await delivery.send(messages), position, newest, since))
+                self._unacknowledged.append(
+                    _InFlight(await delivery.send(messages), position, self._pace.newest, since)
+                )
                 await self._settle(IN_FLIGHT - 1)
         await self._settle(0)
         self.status.events = position
@@ -108,45 +135,55 @@ class Replay:
         self._report(self.status)
         return self.status
 
-    def _shown(self, events: Iterable[Interaction]) -> Iterator[Interaction]:
-        for number, event in enumerate(events):
-            if number % CHUNK == 0:
-                self._report(self.status)
-            yield event
+    def _shown(self, lots: Iterable[list[Interaction]]) -> Iterator[list[Interaction]]:
+        for lot in lots:
+            self._report(self.status)
+            yield lot
 
-    def _chunks(self, events: Iterable[Interaction]) -> Iterator[tuple[float, list[Message], int, int]]:
-        """Events that leave together: when they are due, their messages, how many events, the newest time.
+    def _unsent(self, lots: Iterable[list[Interaction]]) -> Iterator[list[Interaction]]:
+        """Without what earlier runs have sent, but for what that said of items, which is remembered."""
+        passed = 0
+        for lot in lots:
+            before = lot[: self._acknowledged - passed]
+            passed += len(before)
+            for event in before:
+                self._news(event)
+            if len(before) < len(lot):
+                yield lot[len(before) :]
 
-        Events that an earlier run has sent are counted and not sent; what they said of items is remembered.
-        """
-        pace = Pace(self._plan.speed, self._plan.shift_to_now, self._shift_ms)
-        items, encode, standing, topic = ItemNews(), msgspec.json.Encoder().encode, self._standing, self._events_topic
-        messages: list[Message] = []
-        count = newest = position = 0
-        first_due = 0.0
-        for event in events:
-            position += 1
-            news = None if event.item is None else items.news(event.item, event.timestamp)
-            if position <= self._acknowledged:
-                count += 1
+    def _paced(self, lots: Iterable[list[Interaction]]) -> Iterator[tuple[float, list[Interaction]]]:
+        """Events that leave together, with the times that they are to say, and when they are due."""
+        pace = self._pace
+        for lot in lots:
+            if pace.speed is None:
+                yield pace.at_once(lot), lot
                 continue
-            due = pace.due(event.timestamp)
-            first_due = first_due or due
-            if count and (count >= CHUNK or due - first_due > TICK_SECONDS):
-                yield first_due, messages, count, newest
-                messages, count, first_due = [], 0, due
-            count, newest = count + 1, pace.newest
-            event.item = None  # its message says nothing of it
-            if news is not None:
-                messages.append(Message(self._items_topic, news.item_id.encode(), encode(news)))
-                self.status.items += 1
-            if event.event_id in standing:
-                self.status.resumed_from += 1
-                continue
-            if pace.shift:
-                event.timestamp = pace.time_of(event.timestamp, due)
-            messages.append(Message(topic, event.user_id.encode(), encode(event)))
-        yield first_due, messages, count, newest
+            part: list[Interaction] = []
+            first_due = 0.0
+            for event in lot:
+                due = pace.due(event.timestamp, pace.speed)
+                if part and due - first_due > TICK_SECONDS:
+                    yield first_due, part
+                    part = []
+                first_due = first_due if part else due
+                if pace.shift:
+                    event.timestamp = int(due * 1000)
+                part.append(event)
+            yield first_due, part
+
+    def _messages(self, events: Sequence[Interaction]) -> list[Record]:
+        """What events say, and what they tell of items; not those that stand in the topic already."""
+        news = [item for item in map(self._news, events) if item is not None]
+        self.status.items += len(news)
+        new = [event for event in events if event.event_id not in self._standing] if self._standing else events
+        self.status.resumed_from += len(events) - len(new)
+        told = [Message(self._items_topic, item.item_id.encode(), _encode(item)) for item in news]
+        return [*told, *zip(repeat(self._events_topic), [event.user_id.encode() for event in new], map(_encode, new))]
+
+    def _news(self, event: Interaction) -> Item | None:
+        """What an event tells of its item that is news; its own message will not say it."""
+        item, event.item = event.item, None
+        return None if item is None else self._items.news(item, event.timestamp)
 
     async def _settle(self, allowed: int) -> None:
         """Waits until at most `allowed` chunks are unacknowledged, saving how far the others reach."""

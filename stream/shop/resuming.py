@@ -115,6 +115,6 @@ class _Identified(msgspec.Struct):
 def _newest(plan: Plan, settings: Settings) -> int:
     nowhere = Rejects(Path(os.devnull))
     events = read_log(plan, Decoder(settings.events), nowhere, Status(), int(time.time() * 1000))
-    newest = max((event.timestamp for event in events), default=0)
+    newest = max((event.timestamp for lot in events for event in lot), default=0)
     nowhere.close()
     return newest

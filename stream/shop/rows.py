@@ -8,18 +8,19 @@ import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import msgspec
 import pyarrow.parquet
 
 DELIMITERS = ("\t", "::", ";", ",")  # the first that splits the first line wins; titles hold commas, hardly the others
 SNIFF_BYTES = 1 << 20
-LOOK_ROWS = 256  # between two looks at how much of the file has been read
+LOT = 5_000  # rows read together
+QUOTE = '"'
 Fields = Mapping[str, Any]
 
 
@@ -28,6 +29,22 @@ class RowProblem(msgspec.Struct, frozen=True):
 
     reason: str
     detail: str = ""
+
+
+Row = tuple[int, Fields | RowProblem]  # with its line
+
+
+class Block(NamedTuple):
+    """Rows on consecutive lines, as columns of texts: (names), (rows)."""
+
+    line: int  # of the first
+    names: Sequence[str]
+    columns: Sequence[Sequence[str]]
+
+    def rows(self) -> Iterator[Row]:
+        """The same, row by row."""
+        for line, record in enumerate(zip(*self.columns, strict=True), self.line):
+            yield line, dict(zip(self.names, record, strict=True))
 
 
 MALFORMED = "malformed_row"
@@ -56,14 +73,19 @@ class RowFile:
             with _opened(path) as (stream, _raw):
                 self.first = _json_names(stream.readline())
 
-    def rows(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Fields | RowProblem]]:
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[Row]:
         """Each row with its line number (Parquet: row number), both from 1 as an editor counts.
 
         `columns` names the columns of a text file without a header; otherwise the first line does.
         """
-        if self.kind == "parquet":
-            return self._parquet_rows()
-        return self._json_rows() if self.kind == "jsonl" else self._text_rows(columns)
+        for lot in self.lots(columns):
+            yield from lot.rows() if isinstance(lot, Block) else lot
+
+    def lots(self, columns: Sequence[str] | None = None) -> Iterator[Block | list[Row]]:
+        """The same in lots, those of a text file as columns wherever a line is a row and all have their columns."""
+        if self.kind == "text":
+            return self._text_lots(columns)
+        return _in_lots(self._parquet_rows() if self.kind == "parquet" else self._json_rows())
 
     def counts(self, column: str) -> Counter[str]:
         """How many rows have each text, without spaces around it, in a column of a file with a header."""
@@ -91,44 +113,64 @@ class RowFile:
         self._delimiter = next((mark for mark in DELIMITERS if mark in line), ",")
         self.first = next(self._records(io.StringIO(line)), [])
 
-    def _records(self, text: IO[str]) -> Any:  # noqa: ANN401  (csv's reader type is private)
+    def _records(self, text: Iterable[str]) -> Any:  # noqa: ANN401  (csv's reader type is private)
         if len(self._delimiter) == 1:
             return csv.reader(text, delimiter=self._delimiter)
         return csv.reader(
             (line.replace(self._delimiter, "\t") for line in text), delimiter="\t", quoting=csv.QUOTE_NONE
         )
 
-    def _text_rows(self, columns: Sequence[str] | None) -> Iterator[tuple[int, Fields | RowProblem]]:
+    def _text_lots(self, columns: Sequence[str] | None) -> Iterator[Block | list[Row]]:
         with self._text() as (text, raw):
-            records = self._records(text)
-            names = list(columns) if columns is not None else [name.strip() for name in next(records, [])]
-            width = len(names)
-            for count in itertools.count():
-                if count % LOOK_ROWS == 0:
-                    self.bytes_read = raw.tell()
-                try:
-                    record = next(records)
-                except StopIteration:
-                    self.bytes_read = raw.tell()
-                    return
-                except csv.Error as error:
-                    yield records.line_num, RowProblem(MALFORMED, str(error))
-                    continue
-                if len(record) == width:
-                    yield records.line_num, dict(zip(names, record, strict=False))  # they are: it takes time to ask
-                elif record:
-                    yield records.line_num, RowProblem(MALFORMED, f"{len(record)} columns, not {width}")
+            line, names = 0, list(columns or ())
+            if columns is None:
+                header = self._records(text)
+                names = [name.strip() for name in next(header, [])]
+                line = header.line_num
+            while lines := list(itertools.islice(text, LOT)):
+                self.bytes_read = raw.tell()
+                if QUOTE in "".join(lines):  # from here on a row may have several lines
+                    for lot in _in_lots(self._text_rows(itertools.chain(lines, text), names, line)):
+                        self.bytes_read = raw.tell()
+                        yield lot
+                else:
+                    yield self._block(lines, names, line) or list(self._text_rows(lines, names, line))
+                line += len(lines)
+
+    def _block(self, lines: list[str], names: Sequence[str], line: int) -> Block | None:
+        """Lines as a block, None when one of them is no row."""
+        try:
+            records = list(self._records(lines))
+        except csv.Error:
+            return None
+        whole = set(map(len, records)) == {len(names)}
+        return Block(line + 1, names, tuple(zip(*records, strict=True))) if whole else None
+
+    def _text_rows(self, lines: Iterable[str], names: Sequence[str], line: int) -> Iterator[Row]:
+        records = self._records(lines)
+        while True:
+            try:
+                record = next(records)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield line + records.line_num, RowProblem(MALFORMED, str(error))
+                continue
+            if len(record) == len(names):
+                yield line + records.line_num, dict(zip(names, record, strict=True))
+            elif record:
+                yield line + records.line_num, RowProblem(MALFORMED, f"{len(record)} columns, not {len(names)}")
 
     @contextmanager
     def _text(self) -> Iterator[tuple[IO[str], IO[bytes]]]:
         with _opened(self.path) as (stream, raw):
             yield io.TextIOWrapper(stream, self._encoding, errors="replace", newline=""), raw
 
-    def _json_rows(self) -> Iterator[tuple[int, Fields | RowProblem]]:
+    def _json_rows(self) -> Iterator[Row]:
         decoder = msgspec.json.Decoder(dict[str, Any])
         with _opened(self.path) as (stream, raw):
             for number, line in enumerate(stream, 1):
-                if number % LOOK_ROWS == 0:
+                if number % LOT == 0:
                     self.bytes_read = raw.tell()
                 if not line.strip():
                     continue
@@ -138,7 +180,7 @@ class RowFile:
                     yield number, RowProblem(NOT_JSON, str(error))
             self.bytes_read = raw.tell()
 
-    def _parquet_rows(self) -> Iterator[tuple[int, Fields | RowProblem]]:
+    def _parquet_rows(self) -> Iterator[Row]:
         with pyarrow.parquet.ParquetFile(self.path) as file:
             total, number = max(1, file.metadata.num_rows), 0
             for batch in file.iter_batches(batch_size=10_000):
@@ -146,6 +188,11 @@ class RowFile:
                     number += 1
                     yield number, row
                 self.bytes_read = self.bytes * number // total
+
+
+def _in_lots(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while lot := list(itertools.islice(rows, LOT)):
+        yield lot
 
 
 def looks_like_names(fields: Sequence[str]) -> bool:
