@@ -99,6 +99,8 @@ def session_neighbours(
     session_used, item_used = np.empty(table_size, np.int32), np.empty(table_size, np.int32)
     packed, best = np.empty(table_size, np.uint64), np.empty(table_size, np.uint64)
     matches, last = np.empty(table_size, np.int32), np.empty(last_weights.size, np.int64)
+    begins, ends = np.empty(neighbours, np.int64), np.empty(neighbours, np.int64)
+    slots, first_items = np.empty(neighbours, np.int64), np.empty(neighbours, np.int32)
     for user in range(starts.size - 1):
         count, found = 0, 0
         asked = _last_distinct(rows, starts[user], starts[user + 1], item_starts.size - 1, last.size, last)
@@ -110,10 +112,14 @@ def session_neighbours(
                 if count > before:  # the newest common item is the place to look around
                     matches[session_used[before]] = item_positions[at]
         _packed(session_keys, session_bits, session_used, count, packed)
-        for at in range(_greatest(packed, count, neighbours, best)):
+        chosen = _greatest(packed, count, neighbours, best)
+        for at in range(chosen):  # on its own, so that the memory is waited for but once
             session = _key(best[at])
-            slot = _slot(session_keys, session)
-            start, end = session_starts[session], session_starts[session + 1]
+            begins[at], ends[at] = session_starts[session], session_starts[session + 1]
+            slots[at] = _slot(session_keys, session)
+            first_items[at] = session_items[begins[at]]  # fetches those around it, too
+        for at in range(chosen):
+            start, end, slot = begins[at], ends[at], slots[at]
             middle = start + matches[slot]
             for near in range(max(start, middle - window), min(end, middle + window + 1)):
                 weight = session_sums[slot] * distance_weights[near - middle + window]

@@ -1,15 +1,17 @@
-"""What a list costs: microseconds of CPU time by stage and batch size, over the clicks of a file.
+"""What a list costs: microseconds of CPU time by stage and batch size, over the clicks of a file or made-up ones.
 
     python tests/bench/lists.py yoochoose/ader_yoochoose_stream.csv.gz
+    python tests/bench/lists.py --synthetic 1000000
 
 Memories are built from all days but the last, which asks. Vectors, encoder and ranker have their real shapes and are
-not trained: this measures time alone.
+not trained: this measures time alone. Made-up clicks: three sessions for each item, of about five clicks near each
+other in a made-up order of the items, well-known ones more often.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
@@ -50,6 +52,24 @@ def columns(path: str) -> tuple[Interactions, np.ndarray, int]:
     per_day = np.bincount(days)
     within = (np.arange(len(days)) - (np.cumsum(per_day) - per_day)[days]) / per_day[days]
     return Interactions.of(sessions, items, DAY * (days + within), sessions=sessions), days, int(items.max()) + 1
+
+
+def synthetic(count: int) -> tuple[Interactions, np.ndarray, int]:
+    """The same of made-up clicks on so many items, over 17 days; the last day has as many as the file's."""
+    rng, sessions = np.random.default_rng(5), 3 * count
+    lengths = 2 + rng.geometric(0.3, sessions)
+    owners = np.repeat(np.arange(sessions), lengths)
+    around = (count * rng.random(sessions) ** 3)[owners]
+    items = np.clip(around + rng.normal(0.0, 30.0, len(owners)), 0, count - 1).astype(np.int64)
+    steps = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    begins = np.sort(rng.random(sessions) * 17 * DAY)
+    times = begins[owners] + 20_000 * steps
+    order = np.argsort(times, kind="stable")
+    days = np.zeros(len(order), np.int64)
+    days[-100_000:] = 16
+    names = rng.permutation(count)  # neighbours in the order of clicks are none in memory
+    clicks = owners[order], names[items[order]], times[order].astype(np.int64)
+    return Interactions.of(*clicks, sessions=owners[order]), days, count
 
 
 def part(interactions: Interactions, kept: np.ndarray) -> Interactions:
@@ -123,9 +143,13 @@ def microseconds(call: Callable[[list[Query]], object], queries: list[Query], si
     return statistics.median(spent)
 
 
-def main(path: str) -> None:
+def main() -> None:
     """Prints the table."""
-    interactions, days, count = columns(path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", nargs="?")
+    parser.add_argument("--synthetic", type=int, metavar="ITEMS")
+    arguments = parser.parse_args()
+    interactions, days, count = synthetic(arguments.synthetic) if arguments.synthetic else columns(arguments.file)
     snapshot = snapshot_of(part(interactions, days < days.max()), count)
     queries = prefixes(part(interactions, days == days.max()))
     catalogue = Catalogue()
@@ -159,4 +183,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()
