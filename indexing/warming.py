@@ -14,7 +14,7 @@ from indexing.source import Contents
 from indexing.sources import names, source
 from indexing.sources.covisitation import Covisitation
 from indexing.trending import Trending
-from indexing.vectors import nearest_of
+from indexing.vectors import VectorIndex, nearest_of
 from indexing.wanted import Wanted
 
 
@@ -32,7 +32,7 @@ def compile_kernels() -> None:
         kinds_of(("click",), ()),
         users,
         memories=[Found(*source(name).build(interactions, 2, contents).candidates(batch, 2)) for name in names()],
-        ann=Found.nothing(1),
+        ann=Found(*VectorIndex.build(vectors).search(users, 2)),
         again=to_buy_again(batch, everything),
         new=Found(*nearest_of(users, vectors, keys, available=everything, keys=keys, k=1)),
         trending=trending.top(2),
