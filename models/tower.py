@@ -17,6 +17,8 @@ import numpy.typing as npt
 from models.encoder import Floats, normalise
 from models.features import Features, ItemContent, featurise
 
+AT_ONCE = 4_096  # items whose words' embeddings are gathered together: a million items' would take gigabytes
+
 
 class ItemTower:
     """Tables of one version: `identities` (N, D), `tokens` (buckets, D), `prices` (PRICE_BUCKETS, D), `halfway` ()."""
@@ -73,9 +75,11 @@ class ItemTower:
         result = np.zeros((len(features), self.dimensions), np.float32)
         lengths = np.diff(features.starts)
         filled = np.flatnonzero(lengths)
-        if len(filled):
-            sums = np.add.reduceat(self.tokens[features.tokens], features.starts[filled], axis=0)
-            result[filled] = sums / lengths[filled, None]
+        for begin in range(0, len(filled), AT_ONCE):
+            part = filled[begin : begin + AT_ONCE]
+            first, last = features.starts[part[0]], features.starts[part[-1] + 1]
+            sums = np.add.reduceat(self.tokens[features.tokens[first:last]], features.starts[part] - first, axis=0)
+            result[part] = sums / lengths[part, None]
         priced: npt.NDArray[np.bool_] = features.prices > 0
         result[priced] += self.prices[features.prices[priced]]
         return result

@@ -48,7 +48,7 @@ class Content(Neighbours):
         return _alike(tokens.tobytes(), starts.tobytes(), most, budget)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # the second: a small one, which compiling kernels asks for
 def _alike(token_bytes: bytes, start_bytes: bytes, most: int, budget: int) -> Content:
     contents = Contents(np.frombuffer(token_bytes, np.int32), np.frombuffer(start_bytes, np.int64))
     count = len(contents.starts) - 1

@@ -117,8 +117,8 @@ class Catalogue:
         self._words[number] = None
         self._available[number] = item is not None and item.available
         self._price_buckets[number] = 0 if item is None else price_bucket(item.price)
+        self._paths[number] = 0 if item is None else self._path_codes.code(item.category_path())
         if item is not None:
-            self._paths[number] = self._path_codes.code(item.category_path())
             self._brands[number] = self._brand_codes.code((item.brand,) if item.brand else ())
             self._tags[number] = self._tag_codes.code(tuple(item.tags or ()))
             self._prices[number] = np.nan if item.price is None else item.price

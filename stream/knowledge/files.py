@@ -243,7 +243,7 @@ def _items_table(snapshot: Snapshot, catalogue: Catalogue) -> pa.Table:
             "item_id": names,
             "count": np.asarray(snapshot.counts[begin : begin + len(names)], np.float32),
             "title": [item.title for item in known],
-            "category": [list(item.category_path()) for item in known],
+            "category": catalogue.categories(names),
             "brand": [item.brand for item in known],
             "price": [item.price for item in known],
             "available": [item.available for item in known],

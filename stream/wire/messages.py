@@ -45,7 +45,7 @@ class Event(msgspec.Struct, frozen=True):
     recommendation_id: str | None = None
 
 
-class Item(msgspec.Struct, frozen=True, omit_defaults=True):
+class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What the catalogue knows of an item. Everything but `item_id` may be missing."""
 
     item_id: str

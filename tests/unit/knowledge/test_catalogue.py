@@ -87,6 +87,8 @@ def test_categories_are_paths() -> None:
     catalogue = catalogue_of(MUG, LAMP, BARE)
     assert catalogue.categories(["lamp", "never", "mug", "bare"]) == [("home",), (), ("home", "kitchen"), ()]
     assert Catalogue().categories(["mug"]) == [()]
+    catalogue.apply(0, 9, "mug", None)
+    assert catalogue.categories(["mug"]) == [()]
 
 
 def test_what_may_be_recommended_in_the_order_of_hearing() -> None:

@@ -1,0 +1,27 @@
+"""What a worker knows: one version after the other, the one before given back."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+
+from stream.settings import Settings
+from stream.worker.knowledge import Knowledge, arrays_within
+from tests.worlds import item, random_sessions, small_snapshot
+
+
+def test_the_arrays_of_a_version_are_gone_after_the_next_one_serves() -> None:
+    """Its large arrays are found whatever part they belong to, and nothing keeps them once another version serves."""
+    knowledge = Knowledge(Settings(), lambda: 0.0)
+    knowledge.apply_item(0, 0, "new", item(1, 5, item_id="new"))
+    first, second = (small_snapshot(random_sessions(50, 100, seed=seed), 50) for seed in (1, 2))
+    asyncio.run(knowledge.swap(first))
+    found = {id(array) for array in arrays_within(knowledge.serving)}
+    parts = [first.item_vectors, first.counts, first.tower.identities, first.trending.counts, first.wanted.counts]
+    parts += [array for memory in first.memories.values() for array in memory.arrays().values()]
+    assert {id(array) for array in parts} <= found
+    vectors = weakref.ref(first.item_vectors)
+    del first, parts
+    asyncio.run(knowledge.swap(second))
+    assert knowledge.serving.snapshot is second
+    assert vectors() is None
