@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
 from sys import intern
 
-import numpy as np
-
-from models.vocabulary import Vocabulary
 from stream.knowledge.catalogue import Catalogue
+from stream.knowledge.freeing import arrays_within, let_go
 from stream.knowledge.popularity import LivePopularity
 from stream.knowledge.serving import Serving
 from stream.knowledge.snapshot import Snapshot
@@ -19,8 +16,6 @@ from stream.wire.messages import Event, Item
 
 SETTLE_SECONDS = 1.0  # live popularity is sorted anew after each change: once a second is enough for many items
 FEW = 1_000  # distinct items up to which it is taken over at once
-
-OURS = ("stream.", "models.", "indexing.")  # modules whose objects are looked into
 
 Make = Callable[[Snapshot | None], Serving]
 
@@ -69,7 +64,7 @@ class Knowledge:
             self._changed_meanwhile = None
         held = arrays_within(self.serving)  # to free a gigabyte at once would keep the loop waiting
         self.serving = serving
-        await asyncio.to_thread(_let_go, held)
+        await asyncio.to_thread(let_go, held)
 
     def _prepare(self, snapshot: Snapshot) -> Serving:
         serving = self._make(snapshot)
@@ -79,31 +74,3 @@ class Knowledge:
     def _make(self, snapshot: Snapshot | None) -> Serving:
         slots, seed = self._recommend.new_slots, self._recommend.seed
         return Serving(snapshot, self.catalogue, self.popularity, new_slots=slots, seed=seed)
-
-
-def arrays_within(serving: Serving) -> list[np.ndarray]:
-    """The arrays that something of ours consists of, whatever parts they belong to, but not those of the catalogue."""
-    found: list[np.ndarray] = []
-    seen: set[int] = set()
-    waiting: list[object] = [serving]
-    while waiting:
-        part = waiting.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        if isinstance(part, np.ndarray):
-            found.append(part)
-        elif isinstance(part, tuple):
-            waiting += part
-        elif isinstance(part, dict):
-            waiting += part.values()
-        elif type(part).__module__.startswith(OURS) and not isinstance(part, Catalogue | LivePopularity | Vocabulary):
-            waiting += vars(part).values()
-    return found
-
-
-def _let_go(held: list[np.ndarray]) -> None:
-    """Drops one array after the other; others run in between."""
-    while held:
-        held.pop()
-        time.sleep(0)

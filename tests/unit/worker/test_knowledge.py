@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import weakref
 
+from stream.knowledge.freeing import arrays_within
 from stream.settings import Settings
-from stream.worker.knowledge import Knowledge, arrays_within
+from stream.worker.knowledge import Knowledge
 from tests.worlds import item, random_sessions, small_snapshot
 
 
