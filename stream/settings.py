@@ -70,10 +70,12 @@ class KafkaSettings(Section, frozen=True):
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     sasl_username: str = ""
     sasl_password: str = ""
+    sasl_password_file: str = ""  # read into sasl_password
     ssl_cafile: str = ""
     ssl_certfile: str = ""
     ssl_keyfile: str = ""
     ssl_key_password: str = ""
+    ssl_key_password_file: str = ""  # read into ssl_key_password
 
 
 class EventSettings(Section, frozen=True):
@@ -237,6 +239,7 @@ def read_settings(file: Path | None, environment: Mapping[str, str]) -> Settings
     _check_names(values, str(file))
     _merge_environment(values, environment)
     try:
+        _read_secrets(values.get("kafka", {}))
         settings = msgspec.convert(values, Settings, strict=False)
         settings.intent()
         indexing.sources.check(settings.model.sources)
@@ -303,6 +306,20 @@ def _listed(variable: str, text: str) -> Any:  # noqa: ANN401 - msgspec checks i
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise SettingsError(f"environment variable {variable} must be a JSON list: {error}") from None
+
+
+def _read_secrets(kafka: dict[str, Any]) -> None:
+    """Passwords from the files that hold them; a line's end belongs to the file."""
+    for key in sorted(SECRETS):
+        file = kafka.get(f"{key}_file")
+        if not file:
+            continue
+        if kafka.get(key):
+            raise SettingsError(f"settings: kafka.{key} and kafka.{key}_file are both set: one is enough")
+        try:
+            kafka[key] = Path(str(file)).read_text("utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"settings: kafka.{key}_file {file} cannot be read: {error}") from None
 
 
 def _check_ranges(settings: Settings) -> None:

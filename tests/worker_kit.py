@@ -134,7 +134,7 @@ class Shop:
             input=given,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 

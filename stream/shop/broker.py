@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Self
 
 from stream.shop.children import end, last_lines, signal_group, spawn
 from stream.shop.kafka_jars import DEFAULT_CACHE, RECIPE, BrokerError, java_command, kafka_jars
@@ -129,7 +129,7 @@ class Broker:
         """Blocks until the process ends by itself; its exit status."""
         return self._process.wait() if self._process is not None else 0
 
-    def __enter__(self) -> Broker:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -137,6 +137,20 @@ def test_secrets_are_not_shown() -> None:
     assert redacted(Settings())["kafka"]["sasl_password"] == ""
 
 
+@pytest.mark.parametrize("key", ["sasl_password", "ssl_key_password"])
+def test_a_password_can_stand_in_a_file(tmp_path: Path, key: str) -> None:
+    """Without the end of its line, and shown no more than any other; not beside another, nor in a file that is not."""
+    variable, file = f"ALLUVIUM_KAFKA__{key}_file".upper(), tmp_path / "password"
+    file.write_text(" hush \n", "utf-8")
+    settings = read_settings(None, {variable: str(file)})
+    assert getattr(settings.kafka, key) == " hush "
+    assert "hush" not in str(redacted(settings))
+    with pytest.raises(SettingsError, match="both set"):
+        read_settings(None, {variable: str(file), variable.removesuffix("_FILE"): "other"})
+    with pytest.raises(SettingsError, match="nowhere cannot be read"):
+        read_settings(None, {variable: str(tmp_path / "nowhere")})
+
+
 def test_the_digest_covers_what_lists_depend_on() -> None:
     """Another place of the broker is the same digest; another length of lists is another."""
     digest = Settings().digest()
