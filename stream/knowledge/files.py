@@ -38,6 +38,7 @@ from stream.knowledge.checks import (
     check_shapes,
     check_trending,
 )
+from stream.knowledge.index_file import check_index_file
 from stream.knowledge.manifest import ArtifactError, Manifest
 from stream.knowledge.snapshot import Snapshot
 from stream.wire.messages import Item
@@ -195,11 +196,10 @@ def _read(directory: Path, manifest: Manifest) -> Snapshot:
 
 
 def _index(path: Path, items: int, dimensions: int) -> VectorIndex:
+    check_index_file(path, items, dimensions)
     vectors = VectorIndex.load(path)
-    if len(vectors) != items or vectors.index.d != dimensions:
-        raise ArtifactError(
-            f"{INDEX_FILE} holds {len(vectors)} vectors of {vectors.index.d}, not {items} of {dimensions}"
-        )
+    if not vectors.names_each_row_once():
+        raise ArtifactError(f"{INDEX_FILE} does not name each row once")
     return vectors
 
 

@@ -29,6 +29,8 @@ FILES = (
     README,
 )
 LARGEST_MANIFEST = 16 << 20  # bytes; a real one has a few thousand
+LARGEST_TEXT = 16 << 20  # of a file that is read as text, whole
+TEXTS = ("features.json", README)
 ID_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
@@ -221,6 +223,9 @@ def _problem(manifest: Manifest, artifact: str) -> str | None:
         f"must name the files {', '.join(FILES)} and no others; differs in {odd}": bool(odd),
         "has no valid size and SHA-256 for every file": any(
             entry.size < 0 or not SHA256_PATTERN.fullmatch(entry.sha256) for entry in files.values()
+        ),
+        f"gives one of {', '.join(TEXTS)} more than {LARGEST_TEXT} bytes": any(
+            files[name].size > LARGEST_TEXT for name in TEXTS if name in files
         ),
         "has a negative count": manifest.items < 0 or manifest.window.events < 0,
         "has a window whose offsets run backwards": any(
