@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 import indexing.sources
+from stream.passwords import SECRETS, read_passwords
 from stream.wire.event_types import DEFAULT_EVENT_TYPES, EventType, EventTypes
 
 DEFAULT_FILE = Path("alluvium.toml")
@@ -47,7 +48,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "artifacts.keep": (1, math.inf),
     "broker.port": PORTS,
 }
-SECRETS = frozenset({"sasl_password", "ssl_key_password"})
 
 
 class SettingsError(ValueError):
@@ -239,7 +239,7 @@ def read_settings(file: Path | None, environment: Mapping[str, str]) -> Settings
     _check_names(values, str(file))
     _merge_environment(values, environment)
     try:
-        _read_secrets(values.get("kafka", {}))
+        read_passwords(values.get("kafka", {}))
         settings = msgspec.convert(values, Settings, strict=False)
         settings.intent()
         indexing.sources.check(settings.model.sources)
@@ -306,20 +306,6 @@ def _listed(variable: str, text: str) -> Any:  # noqa: ANN401 - msgspec checks i
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise SettingsError(f"environment variable {variable} must be a JSON list: {error}") from None
-
-
-def _read_secrets(kafka: dict[str, Any]) -> None:
-    """Passwords from the files that hold them; a line's end belongs to the file."""
-    for key in sorted(SECRETS):
-        file = kafka.get(f"{key}_file")
-        if not file:
-            continue
-        if kafka.get(key):
-            raise SettingsError(f"settings: kafka.{key} and kafka.{key}_file are both set: one is enough")
-        try:
-            kafka[key] = Path(str(file)).read_text("utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"settings: kafka.{key}_file {file} cannot be read: {error}") from None
 
 
 def _check_ranges(settings: Settings) -> None:

@@ -25,7 +25,8 @@ EDGES = {"stream.settings", "stream.metrics", "stream.logs", "stream.http", "str
 ROOMS: dict[str, set[str]] = {
     "models": set(),
     "indexing": set(),
-    "stream.settings": {"stream.wire.event_types", "indexing.sources"},
+    "stream.passwords": set(),
+    "stream.settings": {"stream.passwords", "stream.wire.event_types", "indexing.sources"},
     "stream.metrics": set(),
     "stream.logs": {"stream.settings"},
     "stream.http": {"stream.metrics"},
