@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from stream.metrics import CONTENT_TYPE, readiness_text
+
+MOST_CONNECTIONS = 128  # a worker needs its file descriptors for Kafka
+CONNECTION_SECONDS = 30.0  # longer than any answer takes; who wants more connects again
+STOP_SECONDS = 1.0
 
 
 class PortTakenError(RuntimeError):
@@ -64,14 +70,54 @@ async def serve(host: str, port: int, metrics: Callable[[], bytes], readiness: R
             web.get("/readyz", answer_readiness),
         ]
     )
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=15.0)
+    logger = logging.getLogger("alluvium.http")
+    logger.addFilter(_is_ours)
+    runner = web.AppRunner(app, access_log=None, logger=logger, keepalive_timeout=15.0, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-        yield runner.addresses[0][1]
+        async with _listening(runner.server, host, port) as listening:
+            yield listening
     finally:
         await asyncio.shield(runner.cleanup())
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Not what a client did wrong: it was told, and must not fill our log."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+@asynccontextmanager
+async def _listening(server: web.Server | None, host: str, port: int) -> AsyncIterator[int]:
+    """Takes connections, so many and for so long each: who opens many or sends slowly keeps nobody out."""
+    assert server is not None  # the runner was set up
+
+    def take() -> asyncio.Protocol:
+        if len(server.connections) >= MOST_CONNECTIONS:
+            _end(server.connections[0])  # the oldest
+        return server()
+
+    try:
+        listener = await asyncio.get_running_loop().create_server(take, host, port)
+    except OSError as error:
+        raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    ending = asyncio.create_task(_end_old(server))
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        ending.cancel()
+        listener.close()
+
+
+async def _end_old(server: web.Server) -> None:
+    clock = asyncio.get_running_loop().time
+    seen: dict[web.RequestHandler, float] = {}
+    while True:
+        seen = {connection: seen.get(connection, clock()) for connection in server.connections}
+        for connection in [connection for connection, since in seen.items() if clock() - since > CONNECTION_SECONDS]:
+            _end(connection)
+        await asyncio.sleep(CONNECTION_SECONDS / 10)
+
+
+def _end(connection: web.RequestHandler) -> None:
+    if connection.transport is not None:
+        connection.transport.abort()
