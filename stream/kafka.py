@@ -19,6 +19,7 @@ from stream.settings import KafkaSettings
 RETRY_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0  # rides out the restart of a broker; 30 s does not
 PRODUCER_BYTES = 8 << 20
+FOLLOWER_WAIT = 1_000  # ms at the broker, which answers at once when there is news: idle processes ask seldom
 AT_ONCE = 256  # records that are taken in before others may run: some milliseconds
 
 Result = TypeVar("Result")
@@ -137,7 +138,7 @@ class Follower:
 
     async def run(self) -> None:
         """Follows until cancelled. Raises KafkaError when a topic is missing or the broker refuses."""
-        options = {"fetch_max_wait_ms": 200, "max_partition_fetch_bytes": PRODUCER_BYTES}
+        options = {"fetch_max_wait_ms": FOLLOWER_WAIT, "max_partition_fetch_bytes": PRODUCER_BYTES}
         async with reader(self._kafka, **options) as consumer:
             partitions = await topic_partitions(consumer, *self._topics)
             consumer.assign(partitions)
@@ -148,7 +149,7 @@ class Follower:
                     del behind[tp]
                 if not behind:
                     self.caught_up.set()
-                for records in (await consumer.getmany(timeout_ms=200)).values():
+                for records in (await consumer.getmany(timeout_ms=FOLLOWER_WAIT)).values():
                     for begin in range(0, len(records), AT_ONCE):
                         for record in records[begin : begin + AT_ONCE]:
                             self._apply(record)

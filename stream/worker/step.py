@@ -34,6 +34,7 @@ from stream.worker.requests import Replied, Requests
 
 SLICE, SLICE_BEHIND = 64, 256  # lists made at once, paced and when behind
 BEHIND = 1_024  # events of a micro-batch that say so
+TURNS = 8  # of the loop between two slices: what a delivery under way needs to go on, from socket to waiter
 
 Generation = Callable[[], int]
 NO_ROWS: dict[bytes, bytes] = {}
@@ -162,7 +163,7 @@ class MicroBatch:
             for user, listed in zip(users, ranked, strict=True):
                 seen = EventPosition(self._events, user.partition, user.newest)
                 made.append(answers.for_user(user.user_id, user.state, seen, listed))
-            await asyncio.sleep(0)
+            await _others_turns()
         return made
 
     def _common(self, touched: Sequence[Touched], serving: Serving) -> list[RankedList] | None:
@@ -182,7 +183,7 @@ class MicroBatch:
             with self._measuring.stage("score"):
                 ranked = common * len(part) if common else serving.recommend([self._queries.ask(one) for one in part])
                 made += [Served(artifact, one.item_ids) for one in ranked]
-            await asyncio.sleep(0)
+            await _others_turns()
         return made
 
     def _row_after(self, touched: Sequence[Touched]) -> RowOf:
@@ -224,3 +225,8 @@ class MicroBatch:
                 continue
             written[record.topic] = record.offset
             outbox.add(self._dead_letters, record.partition, *letter_for(letter, self._letter_bytes))
+
+
+async def _others_turns() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
