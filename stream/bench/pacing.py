@@ -24,7 +24,7 @@ FIRST = 200  # records sent ahead, until their lists are there
 FIRST_PATIENCE = 120.0
 SETTLE_SECONDS = 5.0  # at the rate, before what counts
 TICK_SECONDS = 0.002  # events that are due are sent together: the generator shares the cores with what it measures
-LATE_SECONDS = 5.0  # that lists are waited for at the end
+LATE_SECONDS = 30.0  # that lists are waited for at the most: a worker that has fallen behind has lost nothing
 
 Key = TypeVar("Key", bound=Hashable)
 
