@@ -14,7 +14,7 @@ DEV := $(VENV)/.alluvium-dev
 # Idle OpenMP threads sleep: learning and serving share the cores.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help demo broker bench install test lint types format clean
+.PHONY: help demo broker bench install test lint types format audit clean
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' Makefile
 
@@ -43,6 +43,11 @@ types: $(DEV) ## Mypy, strict
 format: $(DEV) ## Ruff's formatting and safe fixes, applied
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+audit: ## Known vulnerabilities of every pinned dependency, by pip-audit and the advisories it can reach
+	$(PYTHON) -m venv .cache/audit
+	.cache/audit/bin/python -m pip install --quiet pip-audit
+	.cache/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 clean: ## Remove what was built and cached; artifacts and Kafka's records stay
 	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist alluvium.egg-info
