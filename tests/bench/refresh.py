@@ -5,6 +5,8 @@
 
 The window is filled, a first artifact made, then one refresh after the other, each over `--new` more events: learned,
 judged, written, read back, and loaded as a worker does. What stands further in is a part of what stands above it.
+CPU seconds are those of the whole process: of two stages at the same time (ranker and training, memories and index)
+each counts what the other spends, too.
 """
 
 from __future__ import annotations
