@@ -115,7 +115,7 @@ def acknowledged(directory: Path) -> int:
 
 async def test_killed_replay_goes_on_and_loses_nothing(kafka_broker: Broker, topic_prefix: str, tmp_path: Path) -> None:
     """Killed half-way and started again, every row is in the log once, those too that the dead run took no note of."""
-    rng, rows = random.Random(5), 120_000
+    rng, rows = random.Random(5), 600_000  # some seconds
     log = "".join(f"u{rng.randrange(900)},i{rng.randrange(300)},{1_500_000_000 + n}\n" for n in range(rows))
     (tmp_path / "log.csv").write_text("user,item,time\n" + log)
     await create(kafka_broker, topic_prefix)
