@@ -24,7 +24,7 @@ from stream.settings import ENVIRONMENT_PREFIX, KafkaSettings, Settings
 from stream.shop.broker import HOST, Broker, free_port
 from stream.shop.children import end, last_lines, spawn
 from stream.shop.delivery import Delivery, Message
-from stream.wire.dead_letters import SOURCE
+from stream.wire.dead_letters import source_of
 from stream.wire.messages import EventPosition, Item
 from stream.wire.topics import DEAD_LETTERS, EVENTS, ITEMS, RECOMMENDATIONS, create_topics
 
@@ -165,9 +165,9 @@ class Run:
         found = []
         async for records in read_topic(self.kafka, self.topic(DEAD_LETTERS)):
             for record in records:
-                source = dict(record.headers).get(SOURCE, b"")
-                _topic, partition, offset = source.decode().rsplit("-", 2)
-                found.append((int(partition), int(offset)))
+                place = source_of(record)
+                if place is not None:
+                    found.append(place[1:])
         return found
 
 
