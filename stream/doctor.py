@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Literal
 
 import fsspec
@@ -18,6 +19,7 @@ import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
+from stream import failpoints
 from stream.kafka import admin_client, producer
 from stream.settings import Settings
 from stream.wire.topics import topic_problems
@@ -40,6 +42,7 @@ async def examine(settings: Settings) -> AsyncIterator[Check]:
     """All checks, cheapest first; those that need a broker are left out when none answers."""
     yield check_python()
     yield check_libraries()
+    yield check_failpoints(os.environ)
     yield await asyncio.to_thread(check_java)
     yield await asyncio.to_thread(check_maven)
     yield await asyncio.to_thread(check_store, settings.artifacts.url)
@@ -74,6 +77,15 @@ def check_libraries() -> Check:
         except importlib.metadata.PackageNotFoundError:
             return Check("versions", "failed", f"{library} is not installed", "install Alluvium again: `make demo`")
     return Check("versions", "ok", ", ".join(versions))
+
+
+def check_failpoints(environment: Mapping[str, str]) -> Check:
+    """No process that is started here is told to break."""
+    told = environment.get(failpoints.VARIABLE)
+    if not told:
+        return Check("failpoints", "ok", "none")
+    remedy = f"unset {failpoints.VARIABLE}: it is for tests"
+    return Check("failpoints", "warning", f"processes started here break at {told}", remedy)
 
 
 def check_java() -> Check:

@@ -22,7 +22,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 REFRESH_SECONDS = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 BATCH_EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-LOAD_OUTCOMES = ("loaded", "refused")
+LOAD_OUTCOMES = ("loaded", "refused", "fallback")
 REFRESH_OUTCOMES = ("published", "refused", "nothing", "failed")
 STAGES = ("decode", "state", "candidates", "rank", "score", "gather", "emit")
 

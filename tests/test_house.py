@@ -21,11 +21,20 @@ TOPS = ("models", "indexing", "stream")
 
 # What each room may import of ours. A room is the longest prefix that fits; its own modules are always allowed.
 WIRE = {"stream.wire", "stream.settings"}
-EDGES = {"stream.settings", "stream.metrics", "stream.logs", "stream.http", "stream.kafka", "stream.announcements"}
+EDGES = {
+    "stream.settings",
+    "stream.metrics",
+    "stream.logs",
+    "stream.http",
+    "stream.kafka",
+    "stream.announcements",
+    "stream.failpoints",
+}
 ROOMS: dict[str, set[str]] = {
     "models": set(),
     "indexing": set(),
     "stream.passwords": set(),
+    "stream.failpoints": set(),
     "stream.settings": {"stream.passwords", "stream.wire.event_types", "indexing.sources"},
     "stream.metrics": set(),
     "stream.logs": {"stream.settings"},
@@ -33,7 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "stream.kafka": {"stream.settings", "stream.logs"},
     "stream.wire": WIRE,
     "stream.state": {*WIRE, "stream.kafka", "stream.logs"},
-    "stream.knowledge": {*WIRE, "models", "indexing"},
+    "stream.knowledge": {*WIRE, "models", "indexing", "stream.failpoints"},
     "stream.queries": {*WIRE, "stream.state", "stream.knowledge"},
     "stream.evaluation": {
         *WIRE,

@@ -223,8 +223,8 @@ def _store(settings: Settings) -> ArtifactStore:
 @contextmanager
 def _errors(settings: Settings) -> Iterator[None]:
     """What can go wrong on the way, each as one line and exit code 1."""
+    from stream.knowledge.directories import StoreInUseError  # noqa: PLC0415
     from stream.knowledge.manifest import ArtifactError  # noqa: PLC0415
-    from stream.knowledge.store import StoreInUseError  # noqa: PLC0415
     from stream.promoting import NothingToRollBackToError  # noqa: PLC0415
 
     try:

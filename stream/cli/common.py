@@ -13,7 +13,8 @@ import msgspec
 import typer
 from rich.console import Console
 
-from stream.logs import set_up_logs
+from stream import failpoints
+from stream.logs import Log, set_up_logs
 from stream.settings import DEFAULT_FILE, Settings, SettingsError, read_settings
 
 FAILED, WRONG_USAGE = 1, 2
@@ -36,7 +37,18 @@ def load_settings(context: typer.Context) -> Settings:
     except SettingsError as error:
         fail(str(error), WRONG_USAGE)
     set_up_logs(settings.log)
+    _arm_failpoints()
     return settings
+
+
+def _arm_failpoints() -> None:
+    told = os.environ.get(failpoints.VARIABLE, "")
+    try:
+        failpoints.arm(told)
+    except ValueError as error:
+        fail(str(error), WRONG_USAGE)
+    if told:
+        Log("alluvium").warning("this process is told to break", variable=failpoints.VARIABLE, told=told)
 
 
 def fail(message: str, code: int = FAILED) -> NoReturn:

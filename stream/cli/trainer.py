@@ -27,8 +27,8 @@ def register(app: typer.Typer) -> None:
 def trainer(context: typer.Context) -> None:
     """Learn from the events in Kafka and publish a new artifact every `trainer.refresh_seconds`, until Ctrl-C."""
     settings = load_settings(context)
+    from stream.knowledge.directories import StoreInUseError  # noqa: PLC0415
     from stream.knowledge.manifest import ArtifactError  # noqa: PLC0415  # numba and torch take seconds
-    from stream.knowledge.store import StoreInUseError  # noqa: PLC0415
     from stream.trainer.process import AnotherTrainerError, run_trainer  # noqa: PLC0415
 
     try:

@@ -27,6 +27,7 @@ from models.features import PIPELINE, PRICE_BUCKETS
 from models.ranker import Ranker
 from models.tower import ItemTower
 from models.vocabulary import Vocabulary
+from stream.failpoints import failpoint
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.checks import (
     ENCODER,
@@ -87,18 +88,24 @@ def write_snapshot(snapshot: Snapshot, catalogue: Catalogue, directory: Path) ->
     _save(snapshot.ranker.arrays(), directory / RANKER_FILE)
     _save(memory, directory / MEMORY_FILE)
     pq.write_table(_items_table(snapshot, catalogue), directory / ITEMS_FILE, compression="zstd")
+    failpoint("write.items.parquet")
     snapshot.vectors.save(directory / INDEX_FILE)
+    failpoint("write.index.faiss")
     (directory / FEATURES_FILE).write_bytes(
         msgspec.json.format(msgspec.json.encode(features_of(snapshot)), indent=1) + b"\n"
     )
+    failpoint("write.features.json")
 
 
-def read_snapshot(directory: Path, manifest: Manifest) -> Snapshot:
+def read_snapshot(directory: Path, manifest: Manifest, memory_left: int | None = None) -> Snapshot:
     """The snapshot in files that have been found to be the manifest's.
 
-    Raises ArtifactError where they do not fit together: shapes, rows out of range, numbers that are not finite.
+    Raises ArtifactError where they do not fit together: shapes, rows out of range, numbers that are not finite; and
+    before it reads any where they come to more than the bytes of `memory_left`.
     """
     try:
+        if memory_left is not None:
+            _check_room(directory, manifest, memory_left)
         return _read(directory, manifest)
     except ArtifactError as error:
         raise ArtifactError(f"artifact {manifest.id}: {error}") from None
@@ -111,8 +118,7 @@ def read_items(directory: Path, items: int) -> pa.Table:
     path = directory / ITEMS_FILE
     with pq.ParquetFile(path) as file:
         facts = file.metadata
-        groups = (facts.row_group(group) for group in range(facts.num_row_groups))
-        if sum(group.total_byte_size for group in groups) > LARGEST_UNCOMPRESSED * max(path.stat().st_size, 1):
+        if _unpacked(facts) > LARGEST_UNCOMPRESSED * max(path.stat().st_size, 1):
             raise ArtifactError(f"{ITEMS_FILE} would unpack to more than {LARGEST_UNCOMPRESSED} times its size")
         if facts.num_rows != items:
             raise ArtifactError(f"{ITEMS_FILE} has {facts.num_rows} rows, the manifest says {items}")
@@ -148,6 +154,18 @@ def architecture_of(snapshot: Snapshot) -> dict[str, Any]:
         "ranker": {name: list(array.shape) for name, array in snapshot.ranker.arrays().items()},
         "index": {"kind": type(snapshot.vectors.index).__name__, "vectors": len(snapshot.vectors)},
     }
+
+
+def _check_room(directory: Path, manifest: Manifest, memory_left: int) -> None:
+    needed = sum(entry.size for name, entry in manifest.files.items() if name != ITEMS_FILE)
+    with pq.ParquetFile(directory / ITEMS_FILE) as file:
+        needed += _unpacked(file.metadata)
+    if needed > memory_left:
+        raise ArtifactError(f"it takes {needed} bytes of memory at least, {memory_left} are left")
+
+
+def _unpacked(facts: pq.FileMetaData) -> int:
+    return sum(facts.row_group(group).total_byte_size for group in range(facts.num_row_groups))
 
 
 def _read(directory: Path, manifest: Manifest) -> Snapshot:
@@ -279,6 +297,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 def _save(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     safetensors.save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    failpoint(f"write.{path.name}")
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from stream.failpoints import failpoint
 from stream.knowledge.manifest import (
     FILES,
     MANIFEST,
@@ -44,8 +45,10 @@ def seal(directory: Path, draft: Manifest, created: int) -> Manifest:
         draft, id=artifact_id(created, files), created=to_iso(created), libraries=library_versions(), files=files
     )
     (directory / README).write_text(readme(manifest), "utf-8")
+    failpoint("write.README.md")
     manifest = msgspec.structs.replace(manifest, files={**files, README: describe_file(directory / README)})
     (directory / MANIFEST).write_bytes(encode_manifest(manifest))
+    failpoint("write.manifest.json")
     return manifest
 
 

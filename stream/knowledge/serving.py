@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
+from math import isfinite
 
 import msgspec
 import numpy as np
@@ -155,7 +156,10 @@ class Serving:
         return self.items.names(self._popular.best(count, self.items.available).rows)
 
     def warm_up(self) -> None:
-        """Compiles and touches all that lists need, so that the first one is as fast as the others."""
+        """Compiles and touches all that lists need, so that the first one is as fast as the others.
+
+        Raises ValueError, or whatever a bad snapshot makes fail, where it cannot give lists.
+        """
         one_thread()
         compile_kernels()
         if self.snapshot is None or len(self.snapshot) == 0:
@@ -163,8 +167,10 @@ class Serving:
         known = self.snapshot.vocabulary.ids[:3]
         kinds = [self.snapshot.event_types[0]] * len(known)
         query = Query(known, kinds, [0] * len(known), 0, explain=True)
-        self.recommend([query, msgspec.structs.replace(query, filters=Filters(exclude_items=known))])
-        self.similar(known[0])
+        lists = self.recommend([query, msgspec.structs.replace(query, filters=Filters(exclude_items=known))])
+        lists.append(self.similar(known[0]))
+        if not all(isfinite(score) for ranked in lists for score in ranked.scores):
+            raise ValueError("its lists have scores that are not finite")
 
     def _settle(self) -> None:
         """Gives rows to what was only ever observed, and vectors to what is newer than the snapshot."""

@@ -8,8 +8,6 @@ each time.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -18,6 +16,8 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from stream.failpoints import failpoint
+from stream.knowledge.directories import BUILDING, LOCK, StoreInUseError, appear, clear, locked, vanish
 from stream.knowledge.files import read_snapshot
 from stream.knowledge.manifest import (
     FILES,
@@ -32,16 +32,12 @@ from stream.knowledge.manifest import (
     sha256_of,
 )
 from stream.knowledge.probe import probe
+from stream.knowledge.room import memory_left
 from stream.knowledge.snapshot import Snapshot
 
-BUILDING, DELETING, LOCK = ".building-", ".deleting-", ".trainer.lock"
 LATEST = "latest"
 
 Names = list[str]  # inside the class `list` is the method
-
-
-class StoreInUseError(RuntimeError):
-    """Another trainer publishes to this store. Operator action: stop one, or give it another artifacts.url."""
 
 
 class ArtifactStore:
@@ -100,7 +96,7 @@ class ArtifactStore:
         """
         self._workplace.mkdir(parents=True, exist_ok=True)
         directory = Path(tempfile.mkdtemp(prefix=BUILDING, dir=self._workplace))
-        with _locked(directory):
+        with locked(directory):
             try:
                 yield directory
             finally:
@@ -120,7 +116,7 @@ class ArtifactStore:
         if self._files.exists(self._at(artifact, MANIFEST)):
             raise ArtifactError(f"artifact {artifact} exists in {self.url}: artifacts never change")
         if self.is_local:
-            self._rename(built, artifact)
+            appear(built, self._workplace / artifact)
         else:
             self._upload(built, artifact)
         return sha256_of(content)
@@ -128,11 +124,14 @@ class ArtifactStore:
     def open(self, artifact: str, manifest_sha256: str | None = None) -> Snapshot:
         """The snapshot of an artifact, every file hashed and every array checked.
 
-        Raises ArtifactError where it is damaged or is not the one with this `manifest_sha256`, OSError where the store
-        cannot be reached.
+        Raises ArtifactError where it is damaged, finds no room in memory or is not the one with this `manifest_sha256`,
+        OSError where the store cannot be reached.
         """
         directory, manifest = self.fetch(artifact, manifest_sha256)
-        return read_snapshot(directory, manifest)
+        failpoint("load.hashed")
+        snapshot = read_snapshot(directory, manifest, memory_left())
+        failpoint("load.read")
+        return snapshot
 
     def fetch(self, artifact: str, manifest_sha256: str | None = None) -> tuple[Path, Manifest]:
         """A local directory with the artifact's files, hashed just now, and its manifest. Raises as `open` does."""
@@ -167,27 +166,14 @@ class ArtifactStore:
         except ArtifactError as error:
             return [str(error)]
 
-    def newest_valid(self, besides: str | None = None) -> tuple[str | None, Names]:
-        """The newest artifact without a problem, and the problems of those that are newer; `besides` is passed over."""
-        problems: Names = []
-        for artifact in self.list():
-            if artifact == besides:
-                continue
-            found = self.verify(artifact)
-            if not found:
-                return artifact, problems
-            problems += found
-        return None, problems
-
     def delete(self, artifact: str) -> None:
         """Removes an artifact; it is gone at once, never half."""
         place = self._at(self._checked(artifact))
         if self.is_local:
-            condemned = self._workplace / f"{DELETING}{artifact}"
-            Path(place).rename(condemned)
-            shutil.rmtree(condemned, ignore_errors=True)
+            vanish(Path(place))
         else:
             self._files.rm(self._at(artifact, MANIFEST))
+            failpoint("collect.delete")
             self._files.rm(place, recursive=True)
             shutil.rmtree(self._workplace / artifact, ignore_errors=True)
 
@@ -205,15 +191,7 @@ class ArtifactStore:
 
     def clean(self) -> Names:
         """Removes what killed processes have left half built or half deleted; returns the names."""
-        removed: Names = []
-        if not self._workplace.is_dir():
-            return removed
-        for left in sorted(self._workplace.iterdir()):
-            if left.name.startswith((BUILDING, DELETING)):
-                with contextlib.suppress(StoreInUseError), _locked(left):
-                    shutil.rmtree(left, ignore_errors=True)
-                    removed.append(left.name)
-        return removed
+        return clear(self._workplace)
 
     @contextlib.contextmanager
     def trainer_lock(self) -> Iterator[None]:
@@ -225,25 +203,17 @@ class ArtifactStore:
         lock = self._workplace / LOCK
         lock.touch()
         try:
-            with _locked(lock):
+            with locked(lock):
                 yield
         except StoreInUseError:
             raise StoreInUseError(
                 f"another trainer holds {lock}: only one may publish to {self.url}; stop it or change artifacts.url"
             ) from None
 
-    def _rename(self, built: Path, artifact: str) -> None:
-        for name in (*FILES, MANIFEST):
-            (built / name).chmod(0o644)  # some writers make private files; a worker may be another user
-            _sync(built / name)
-        built.chmod(0o755)
-        _sync(built)
-        built.rename(self._workplace / artifact)
-        _sync(self._workplace)
-
     def _upload(self, built: Path, artifact: str) -> None:
         self._files.makedirs(self._at(artifact), exist_ok=True)
         for name in (*FILES, MANIFEST):
+            failpoint("publish.upload")
             self._files.put_file(str(built / name), self._at(artifact, name))
 
     def _download(self, manifest: Manifest, content: bytes, directory: Path) -> None:
@@ -289,27 +259,6 @@ class ArtifactStore:
         return "/".join((self._root, *names))
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreInUseError(f"{path} is in use") from None
-        yield
-    finally:
-        os.close(handle)
-
-
 def _refuse(artifact: str, problems: Names) -> None:
     if problems:
         raise ArtifactError(f"artifact {artifact}: {'; '.join(problems)}")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -69,6 +69,7 @@ def publish(
         manifest = seal(directory, draft, created)
         manifest_sha256 = store.publish(directory)
     progress("publish", 1.0)
+    progress("verify", 0.0)
     problems = store.verify(manifest.id, manifest_sha256)
     progress("verify", 1.0)
     if problems:

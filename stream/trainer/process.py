@@ -13,6 +13,7 @@ from rich.console import Console
 from stream.announcements import REFRESH, RESTART, Announcements
 from stream.http import Readiness, serve
 from stream.kafka import Follower, admin_client, producer, wait_for_broker
+from stream.knowledge.fallback import fallback
 from stream.knowledge.manifest import ArtifactError, Manifest, PartitionSpan, time_of
 from stream.knowledge.snapshot import Snapshot
 from stream.knowledge.store import ArtifactStore
@@ -151,13 +152,14 @@ class Trainer:
         self._show_artifact(memory.parent)
 
     def _find_parent(self) -> Parent | None:
-        """The announced artifact, or the newest good one where it is not announced or not good."""
+        """The announced artifact, or what stands in for it where none is announced or it is not good."""
         champion = self._announcements.champion
         if champion is not None:
             parent = self._open(champion.artifact, champion.manifest_sha256)
             if parent is not None:
                 return parent
-        newest, problems = self._store.newest_valid(besides=champion.artifact if champion else None)
+        announced = (champion.artifact, champion.parent) if champion else (None, None)
+        newest, problems = fallback(self._store, *announced)
         for problem in problems:
             log.warning("artifact is not good", problem=problem)
         return None if newest is None else self._open(newest, None)

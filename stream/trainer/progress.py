@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from stream.failpoints import failpoint
 from stream.metrics import TrainerMetrics
 
 STAGES = ("fit", "rank", "judge", "build", "publish", "verify")
@@ -35,6 +36,7 @@ class RefreshProgress:
         """Says how much of a stage is done. Raises AbandonedError after `stop`."""
         if self._stop.is_set():
             raise AbandonedError
+        failpoint(f"refresh.{stage}")
         self._metrics.refresh_progress.labels(stage).set(done)
         if self._bar is not None:
             task = next((task.id for task in self._bar.tasks if task.description == stage), None)

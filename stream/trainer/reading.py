@@ -9,6 +9,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
+from stream.failpoints import failpoint
 from stream.kafka import reader, topic_partitions
 from stream.knowledge.manifest import PartitionSpan
 from stream.logs import Log
@@ -92,6 +93,7 @@ class EventReader:
                     await asyncio.sleep(0.1)
                     continue
                 for partition, records in (await consumer.getmany(timeout_ms=200)).items():
+                    failpoint("read.window")
                     self._take_in(consumer, partition, records)
                     await asyncio.sleep(0)
                 self._follow_on(consumer, partitions)

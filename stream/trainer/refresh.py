@@ -12,6 +12,7 @@ from typing import TypeVar
 from aiokafka import AIOKafkaProducer
 
 from stream.announcements import REFRESH, Announcements, announce
+from stream.failpoints import failpoint
 from stream.knowledge.gate import judge
 from stream.knowledge.learning import Learned, NothingToLearnError, learn
 from stream.knowledge.manifest import created_after, time_part
@@ -85,6 +86,7 @@ class Refresher:
 
         # 3. Judge
         verdict = judge(learned.report, settings.model)
+        failpoint("refresh.gate")
         if not verdict.passed:
             tools.log.warning("artifact refused", parent=_id(memory), reasons="; ".join(verdict.reasons))
             return REFUSED
@@ -100,7 +102,9 @@ class Refresher:
         )
 
         # 5. Announce
+        failpoint("refresh.announce")
         await self._announce(published)
+        failpoint("refresh.announced")
         memory.learned(published.snapshot)
 
         # 6. Forget

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from sys import intern
 
+from stream.failpoints import failpoint
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.freeing import arrays_within, let_go
 from stream.knowledge.popularity import LivePopularity
@@ -62,8 +63,10 @@ class Knowledge:
                 serving.item_changed(item_id)
         finally:
             self._changed_meanwhile = None
+        failpoint("swap.prepared")
         held = arrays_within(self.serving)  # to free a gigabyte at once would keep the loop waiting
         self.serving = serving
+        failpoint("swap.assigned")
         await asyncio.to_thread(let_go, held)
 
     def _prepare(self, snapshot: Snapshot) -> Serving:

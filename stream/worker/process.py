@@ -174,7 +174,7 @@ class Worker:
             if now - gauged_at >= GAUGE_SECONDS:
                 gauged_at = now
                 gauges.update(app, agent.contiguity)
-                self._readiness.facts["artifact"] = gauges.artifact
+                self._readiness.facts |= {"artifact": gauges.artifact, **self._artifacts.facts}
             await asyncio.sleep(PROBE_SECONDS)
 
 

@@ -21,7 +21,8 @@ from aiokafka.structs import ConsumerRecord
 
 from stream.announcements import CHAMPION, REFRESH, read_announcements
 from stream.kafka import admin_client
-from stream.knowledge.store import BUILDING, ArtifactStore
+from stream.knowledge.directories import BUILDING
+from stream.knowledge.store import ArtifactStore
 from stream.logs import Log
 from stream.settings import Settings, read_settings
 from stream.shop.broker import Broker, free_port

@@ -10,7 +10,6 @@ import faiss
 import msgspec
 import numpy as np
 import pytest
-from safetensors import numpy as safetensors
 
 from indexing.candidates import feature_names
 from stream.knowledge.manifest import (
@@ -21,29 +20,12 @@ from stream.knowledge.manifest import (
     FileEntry,
     Manifest,
     decode_manifest,
-    describe_file,
     encode_manifest,
 )
 from stream.knowledge.store import ArtifactStore
 from tests.artifacts import ITEMS, place_of, publish_made
+from tests.damage import change_arrays, rewrite
 from tests.worlds import MEMORIES
-
-
-def rewrite(store: ArtifactStore, manifest: Manifest, name: str, change: Callable[[Path], None]) -> None:
-    """Changes a file and makes the manifest agree with it: what a hostile or faulty writer could publish."""
-    directory = place_of(store, manifest.id)
-    change(directory / name)
-    files = {**manifest.files, name: describe_file(directory / name)}
-    (directory / MANIFEST).write_bytes(encode_manifest(msgspec.structs.replace(manifest, files=files)))
-
-
-def change_arrays(change: Callable[[dict[str, np.ndarray]], None]) -> Callable[[Path], None]:
-    def rewritten(path: Path) -> None:
-        arrays = safetensors.load_file(path)
-        change(arrays)
-        safetensors.save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
-
-    return rewritten
 
 
 @pytest.mark.parametrize("name", [*FILES, MANIFEST])

@@ -22,7 +22,7 @@ from stream.knowledge.manifest import FILES, MANIFEST, ArtifactError, FileEntry,
 from stream.knowledge.store import ArtifactStore
 from stream.knowledge.transfer import import_artifact
 from tests.artifacts import ITEMS, place_of, publish_made
-from tests.unit.knowledge.test_damaged_artifacts import rewrite
+from tests.damage import rewrite
 
 HUGE = 1 << 39
 MORE_MEMORY = 1 << 30

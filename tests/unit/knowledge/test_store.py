@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stream.knowledge import files
+from stream.knowledge.directories import BUILDING, StoreInUseError
 from stream.knowledge.files import write_snapshot
 from stream.knowledge.manifest import (
     MANIFEST,
@@ -20,8 +21,8 @@ from stream.knowledge.manifest import (
     sha256_of,
 )
 from stream.knowledge.sealing import seal
-from stream.knowledge.store import BUILDING, ArtifactStore, StoreInUseError
-from tests.artifacts import HOUR, NOON, drafted, made_snapshot, place_of, publish_made
+from stream.knowledge.store import ArtifactStore
+from tests.artifacts import HOUR, NOON, drafted, made_snapshot, publish_made
 from tests.worlds import clicked
 
 
@@ -161,17 +162,6 @@ def test_collecting_keeps_the_newest_the_announced_and_their_parents(store: Arti
     assert store.collect(2, {ids[1]}) == [ids[2]]
     assert store.list() == [ids[4], ids[3], ids[1], ids[0]]
     assert store.collect(1, set()) == [ids[3], ids[1], ids[0]]
-
-
-def test_the_newest_valid_artifact_is_found(store: ArtifactStore) -> None:
-    """A damaged newest artifact is passed over and named."""
-    old = publish_made(store, created=NOON)
-    new = publish_made(store, created=NOON + HOUR, seed=2)
-    (place_of(store, new.id) / "index.faiss").write_bytes(b"")
-    found, problems = store.newest_valid()
-    assert found == old.id
-    assert store.newest_valid(besides=old.id)[0] is None
-    assert len(problems) == 1 and new.id in problems[0]
 
 
 def test_ids_are_sorted_by_time_even_when_the_clock_goes_back() -> None:
