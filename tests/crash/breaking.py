@@ -1,0 +1,77 @@
+"""The breaking machine: load and faults from one seed, and the oracle at every checkpoint."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tests.crash.faults import FAULTS, Trouble
+from tests.crash.group import Group
+
+WEIGHTS: Mapping[str, float] = {
+    "kill": 8, "kill amid recovery": 4, "kill amid rebalance": 4, "kill all": 2, "stop": 3, "leave and join": 3,
+    "freeze": 4, "hiccup": 2, "cut": 4, "reset": 3, "hold": 4, "slow": 2, "broker kill": 1, "broker pause": 1,
+}  # fmt: skip
+
+
+@dataclass
+class Told:
+    """What came of a run."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    checks: int = 0
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+
+def shatter(
+    group: Group,
+    dice: random.Random,
+    *,
+    enough: Callable[[Told], bool],
+    pause: float,
+    checkpoint: int,
+    weights: Mapping[str, float] = WEIGHTS,
+    each_turn: Callable[[], None] = lambda: None,
+) -> Told:
+    """Faults, on average each `pause` seconds, until `enough`; the oracle is asked after each `checkpoint` of them.
+
+    Ends at the first checkpoint that finds a problem: what comes behind it would only blur it.
+    """
+    told, trouble = Told(), Trouble(group, dice)
+    assert weights.keys() <= FAULTS.keys()
+    begun = time.monotonic()
+    while not enough(told) and not told.problems:
+        following = time.monotonic() + dice.expovariate(1 / pause)
+        while time.monotonic() < following:
+            _turn(group, trouble, each_turn)
+        (name,) = dice.choices([*weights], [*weights.values()])
+        if trouble.begin(name):
+            told.faults[name] += 1
+            if told.faults.total() % checkpoint == 0:
+                _check(group, trouble, told)
+    if not told.problems:
+        _check(group, trouble, told)
+    told.seconds = time.monotonic() - begun
+    return told
+
+
+def _turn(group: Group, trouble: Trouble, each_turn: Callable[[], None]) -> None:
+    group.tend()
+    trouble.go_on()
+    each_turn()
+    time.sleep(0.1)
+
+
+def _check(group: Group, trouble: Trouble, told: Told) -> None:
+    trouble.end()
+    oracle = group.check()
+    told.checks += 1
+    told.problems = oracle.problems
+    sys.stderr.write(
+        f"{time.strftime('%H:%M:%S')} {told.faults.total()} faults, {oracle.counts}: {told.problems or 'exact'}\n"
+    )
