@@ -12,7 +12,7 @@ from typing import NamedTuple, get_args
 import msgspec
 from aiokafka.structs import ConsumerRecord
 
-from stream.knowledge.serving import Query, Serving
+from stream.knowledge.serving import Query, RankedList, Serving
 from stream.queries import state_query
 from stream.state.row import decode_state
 from stream.state.user_state import UserState
@@ -44,6 +44,23 @@ class Forward(NamedTuple):
     key: bytes
     value: bytes
     headers: list[tuple[str, bytes]]
+
+
+class Awaited(NamedTuple):
+    """A request that a list is to be made for, and the state of the user it is about, where one is known."""
+
+    request: Request
+    query: Query
+    state: UserState | None
+
+
+class Found(NamedTuple):
+    """A request's record and its answer, or what the answer's list is to be made from."""
+
+    record: ConsumerRecord
+    kind: str
+    request_id: str
+    answer: Made | Awaited
 
 
 class Replied(NamedTuple):
@@ -83,29 +100,37 @@ class Requests:
         self._longest_key = decoder.max_bytes
 
     def reply(self, chunks: Iterable[Chunk], serving: Serving, answers: Answers, row_of: RowOf) -> Replied:
-        """Answers the requests of a micro-batch, in order."""
+        """Answers the requests of a micro-batch, in order; the lists for users and sessions are made together."""
         replied = Replied([], [], [])
-        for _topic, _partition, records in chunks:
-            for record in records:
-                self._one(record, serving, answers, row_of, replied)
+        every = [
+            self._one(record, serving, answers, row_of, replied)
+            for _topic, _partition, records in chunks
+            for record in records
+        ]
+        found = [one for one in every if one is not None]
+        lists = iter(serving.recommend([one.answer.query for one in found if isinstance(one.answer, Awaited)]))
+        for record, kind, request_id, answer in found:
+            made = self._listed(record, answer, next(lists), answers) if isinstance(answer, Awaited) else answer
+            replied.replies.append(_addressed(kind, record, made, request_id))
         return replied
 
-    def _one(self, record: ConsumerRecord, serving: Serving, answers: Answers, row_of: RowOf, replied: Replied) -> None:
+    def _one(
+        self, record: ConsumerRecord, serving: Serving, answers: Answers, row_of: RowOf, replied: Replied
+    ) -> Found | None:
+        """None for what is not answered here; it stands in `replied` then."""
         request = self._decode(record)
         if isinstance(request, Rejection):
             replied.dead.append(DeadLetter(record, request))
             named = _named(record.value)
             if named is None or len(record.key or b"") > self._longest_key:
-                return
+                return None
             made = answers.failed(named.kind, named.request_id, record.value, Problem(request.code, request.detail))
-            replied.replies.append(_addressed(named.kind, record, made, named.request_id))
-            return
+            return Found(record, named.kind, named.request_id, made)
         forward = self._forward(record, request, row_of)
         if forward is not None:
             replied.forwards.append(forward)
-            return
-        made = self._made(record, request, serving, answers, row_of)
-        replied.replies.append(_addressed(request.kind, record, made, request.request_id))
+            return None
+        return Found(record, request.kind, request.request_id, self._answer(record, request, serving, answers, row_of))
 
     def _decode(self, record: ConsumerRecord) -> Request | Rejection:
         if len(record.key or b"") > self._longest_key:
@@ -136,9 +161,10 @@ class Requests:
         headers = [(REPLY_KEY, reply_key), (REPLY_PARTITION, str(record.partition).encode())]
         return Forward(partition, key, record.value, headers)
 
-    def _made(
+    def _answer(
         self, record: ConsumerRecord, request: Request, serving: Serving, answers: Answers, row_of: RowOf
-    ) -> Made:
+    ) -> Made | Awaited:
+        """The answer, or what its list is to be made from."""
         if request.kind == "search":
             problem = Problem(
                 SEARCH_NOT_AVAILABLE, "this release cannot search yet: ask with kind user, item or session"
@@ -147,29 +173,30 @@ class Requests:
         if request.kind == "item":
             return self._similar(record, request, serving, answers, row_of)
         if request.kind == "session":
-            return self._session(record, request, serving, answers)
-        return self._user(record, request, serving, answers, row_of)
+            return self._session(record, request, answers)
+        return self._user(record, request, row_of)
 
-    def _user(
-        self, record: ConsumerRecord, request: Request, serving: Serving, answers: Answers, row_of: RowOf
-    ) -> Made:
+    def _listed(self, record: ConsumerRecord, asked: Awaited, ranked: RankedList, answers: Answers) -> Made:
+        """The answer to a request of kind `user` or `session`, from its list."""
+        request, query, state = asked
+        unknown = request.kind == "user" and state is None
+        return answers.for_request(
+            request.kind, request.request_id, record.value, ranked,
+            now=query.now, partition=record.partition, user_id=request.user_id, seen=self._seen(record, state),
+            fallback=UNKNOWN_USER if unknown else None,
+        )  # fmt: skip
+
+    def _user(self, record: ConsumerRecord, request: Request, row_of: RowOf) -> Awaited:
         state = self._state(record, request, row_of)
-        now = _now(record, state)
-        known = state if state is not None else UserState()
         query = state_query(
-            known,
+            state if state is not None else UserState(),
             count=request.count,
             filters=request.filters,
             explain=request.explain,
             intent=request.intent,
-            now=now,
+            now=_now(record, state),
         )
-        ranked = serving.recommend([query])[0]
-        return answers.for_request(
-            request.kind, request.request_id, record.value, ranked,
-            now=now, partition=record.partition, user_id=request.user_id, seen=self._seen(record, state),
-            fallback=UNKNOWN_USER if state is None else None,
-        )  # fmt: skip
+        return Awaited(request, query, state)
 
     def _similar(
         self, record: ConsumerRecord, request: Request, serving: Serving, answers: Answers, row_of: RowOf
@@ -183,7 +210,7 @@ class Requests:
             seen=self._seen(record, state),
         )  # fmt: skip
 
-    def _session(self, record: ConsumerRecord, request: Request, serving: Serving, answers: Answers) -> Made:
+    def _session(self, record: ConsumerRecord, request: Request, answers: Answers) -> Made | Awaited:
         events = [self._decoder.complete(raw, record_time(record)) for raw in request.history or ()]
         for event in events:
             if isinstance(event, Rejection):
@@ -202,11 +229,7 @@ class Requests:
             explain=request.explain,
             intent=request.intent,
         )
-        ranked = serving.recommend([query])[0]
-        return answers.for_request(
-            request.kind, request.request_id, record.value, ranked,
-            now=now, partition=record.partition, user_id=request.user_id,
-        )  # fmt: skip
+        return Awaited(request, query, None)
 
     def _state(self, record: ConsumerRecord, request: Request, row_of: RowOf) -> UserState | None:
         row = None if request.user_id is None else row_of(record.partition, request.user_id.encode())

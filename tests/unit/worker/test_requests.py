@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from aiokafka.structs import ConsumerRecord
 
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.popularity import LivePopularity
@@ -126,6 +127,37 @@ def test_a_client_with_another_partitioner_is_answered_where_the_state_is() -> N
     assert not replied.forwards
     assert message(replied)["provenance"]["event"]["offset"] == STATE.offset
     assert message(replied)["fallback"] != "unknown_user"
+
+
+def test_requests_of_a_micro_batch_are_answered_in_order_as_each_alone() -> None:
+    """Their lists are made together: kinds, filters, errors and forwards between them mix nothing up."""
+    asked = [
+        ({"request_id": "r1", "user_id": "u"}, b"u"),
+        ({"request_id": "r2", "kind": "search", "query": "q"}, b"k"),
+        ({"request_id": "r3", "kind": "item", "item_id": "b"}, b"k"),
+        ({"request_id": "r4", "user_id": "v"}, b"v"),
+        ({"request_id": "r5", "kind": "session", "history": []}, b"k"),
+        ({"request_id": "r6", "user_id": "u", "count": 1, "filters": {"exclude_items": ["a"]}}, b"u"),
+    ]
+    records = [record(1 + at, value, key, HOME, "requests") for at, (value, key) in enumerate(asked)]
+    requests = Requests(Decoder(EventSettings()), murmur2_partition, PARTITIONS, "events")
+    rows = {(HOME, b"u"): encode_state(STATE)}
+
+    def replies(*some: ConsumerRecord) -> Replied:
+        answers = Answers(version(), "now")
+        return requests.reply([chunk(*some)], serving_of("a", "b", "c"), answers, lambda at, user: rows.get((at, user)))
+
+    together = replies(*records)
+    alone = [replies(one) for one in records]
+    assert together.replies == [answer for one in alone for answer in one.replies]
+    assert [json.loads(answer.made.value)["request_id"] for answer in together.replies] == [
+        "r1",
+        "r2",
+        "r3",
+        "r5",
+        "r6",
+    ]
+    assert len(together.forwards) == 1
 
 
 @pytest.mark.parametrize(
