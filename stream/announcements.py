@@ -8,7 +8,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
-from stream.kafka import read_topic
+from stream.kafka import COMMITTED, Follower, read_topic
 from stream.logs import Log
 from stream.settings import KafkaSettings
 from stream.wire.messages import ArtifactAnnouncement
@@ -49,11 +49,16 @@ class Announcements:
             self._changed(channel, announcement)
 
 
+def follower(kafka: KafkaSettings, apply: Callable[[ConsumerRecord], None]) -> Follower:
+    """Follows the topic; what a trainer announced when it was killed counts all or not at all."""
+    return Follower(kafka, [kafka.topic_prefix + ARTIFACTS], apply, isolation=COMMITTED)
+
+
 async def read_announcements(kafka: KafkaSettings, log: Log) -> list[tuple[str, ArtifactAnnouncement]]:
     """All announcements that the topic still holds, oldest first, with their channels."""
     found: list[tuple[str, ArtifactAnnouncement]] = []
     announcements = Announcements(log, lambda channel, announcement: found.append((channel, announcement)))
-    async for records in read_topic(kafka, kafka.topic_prefix + ARTIFACTS):
+    async for records in read_topic(kafka, kafka.topic_prefix + ARTIFACTS, isolation=COMMITTED):
         for record in records:
             announcements.apply(record)
     return found

@@ -39,6 +39,7 @@ REFRESH = (  # in the order in which a refresh comes to them
     "publish.upload",  # of each file, to a remote store
     "refresh.verify",
     "refresh.announce",
+    "announce.commit",
     "refresh.announced",
     "collect.delete",
 )

@@ -20,6 +20,7 @@ RETRY_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0  # rides out the restart of a broker; 30 s does not
 PRODUCER_BYTES = 8 << 20
 FOLLOWER_WAIT = 1_000  # ms at the broker, which answers at once when there is news: idle processes ask seldom
+COMMITTED, UNCOMMITTED = "read_committed", "read_uncommitted"  # whether records of an aborted transaction count
 AT_ONCE = 256  # records that are taken in before others may run: some milliseconds
 
 Result = TypeVar("Result")
@@ -130,16 +131,23 @@ class Follower:
     has been applied.
     """
 
-    def __init__(self, kafka: KafkaSettings, topics: list[str], apply: Callable[[ConsumerRecord], None]) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topics: list[str],
+        apply: Callable[[ConsumerRecord], None],
+        *,
+        isolation: str = UNCOMMITTED,
+    ) -> None:
         self.caught_up = asyncio.Event()
-        self._kafka = kafka
+        self._kafka, self._isolation = kafka, isolation
         self._topics = topics
         self._apply = apply
 
     async def run(self) -> None:
         """Follows until cancelled. Raises KafkaError when a topic is missing or the broker refuses."""
         options = {"fetch_max_wait_ms": FOLLOWER_WAIT, "max_partition_fetch_bytes": PRODUCER_BYTES}
-        async with reader(self._kafka, **options) as consumer:
+        async with reader(self._kafka, isolation_level=self._isolation, **options) as consumer:
             partitions = await topic_partitions(consumer, *self._topics)
             consumer.assign(partitions)
             behind = {tp: end for tp, end in (await consumer.end_offsets(partitions)).items() if end > 0}
@@ -169,9 +177,11 @@ async def read_partitions(
             yield records
 
 
-async def read_topic(kafka: KafkaSettings, topic: str, since_ms: int = 0) -> AsyncIterator[list[ConsumerRecord]]:
+async def read_topic(
+    kafka: KafkaSettings, topic: str, since_ms: int = 0, *, isolation: str = UNCOMMITTED
+) -> AsyncIterator[list[ConsumerRecord]]:
     """All that stands in a topic now, each partition in order; `since_ms`: only what was written then or later."""
-    async with reader(kafka) as consumer:
+    async with reader(kafka, isolation_level=isolation) as consumer:
         partitions = await topic_partitions(consumer, topic)
         consumer.assign(partitions)
         firsts = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms)) if since_ms else {}

@@ -170,6 +170,7 @@ class TrainerMetrics(_Family):
         super().__init__()
         self.refresh = self._counter("refresh_total", "Refreshes by how they ended.", "outcome")
         _start_at_zero(self.refresh, REFRESH_OUTCOMES)
+        self.leads = self._gauge("trainer_leads", "1 for the trainer that publishes, 0 for one that stands by.")
         self.refresh_seconds = self._histogram("refresh_seconds", "Duration of a refresh.", REFRESH_SECONDS)
         self.refresh_loss = self._gauge("refresh_loss", "Training loss at the end of the last refresh.")
         self.refresh_events = self._gauge("refresh_events", "New events in the last refresh.")

@@ -37,6 +37,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "recommend.new_slots": (0, 10),
     "trainer.refresh_seconds": (0.001, math.inf),
     "trainer.http_port": PORTS,
+    "trainer.session_timeout_seconds": (1, 1_800),
     "trainer.window_events": (1, math.inf),
     "trainer.min_events": (1, math.inf),
     "trainer.threads": (1, 4_096),
@@ -118,6 +119,7 @@ class TrainerSettings(Section, frozen=True):
     refresh_seconds: float = 60.0
     http_host: str = "127.0.0.1"
     http_port: int = 6067
+    session_timeout_seconds: float = 10.0  # a trainer that was not heard of for so long leads no more
     window_events: int = 2_000_000
     min_events: int = 100  # fewer events than this make no first artifact
     threads: int = 2

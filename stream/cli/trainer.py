@@ -27,13 +27,14 @@ def register(app: typer.Typer) -> None:
 def trainer(context: typer.Context) -> None:
     """Learn from the events in Kafka and publish a new artifact every `trainer.refresh_seconds`, until Ctrl-C."""
     settings = load_settings(context)
-    from stream.knowledge.directories import StoreInUseError  # noqa: PLC0415
     from stream.knowledge.manifest import ArtifactError  # noqa: PLC0415  # numba and torch take seconds
-    from stream.trainer.process import AnotherTrainerError, run_trainer  # noqa: PLC0415
+    from stream.trainer.leadership import LeadershipLostError  # noqa: PLC0415
+    from stream.trainer.life import run_trainer  # noqa: PLC0415
+    from stream.trainer.process import AnotherTrainerError  # noqa: PLC0415
 
     try:
         asyncio.run(_until_stopped(run_trainer(settings, stderr)))
-    except (ArtifactError, TopicsError, StoreInUseError, PortTakenError, AnotherTrainerError) as error:
+    except (ArtifactError, TopicsError, LeadershipLostError, PortTakenError, AnotherTrainerError) as error:
         fail(str(error))
     except KafkaError as error:
         fail(f"Kafka refuses: {error}")

@@ -1,37 +1,30 @@
-"""The trainer process: reads the log, refreshes, publishes. Plain aiokafka with its own offsets; no consumer group."""
+"""The trainer that leads: reads the log, refreshes, publishes. Plain aiokafka with its own offsets."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from rich.console import Console
-
-from stream.announcements import REFRESH, RESTART, Announcements
-from stream.http import Readiness, serve
-from stream.kafka import Follower, admin_client, producer, wait_for_broker
+from stream.announcements import REFRESH, RESTART, Announcements, follower
+from stream.http import Readiness
+from stream.kafka import Follower
 from stream.knowledge.fallback import fallback
 from stream.knowledge.manifest import ArtifactError, Manifest, PartitionSpan, time_of
 from stream.knowledge.snapshot import Snapshot
-from stream.knowledge.store import ArtifactStore
-from stream.knowledge.threads import use_threads
 from stream.logs import Log
-from stream.metrics import TrainerMetrics
-from stream.settings import Settings
 from stream.trainer.items import DeadLetters, ItemReader, written_sources
+from stream.trainer.leadership import LeadershipLostError
 from stream.trainer.memory import Memory
-from stream.trainer.progress import RefreshProgress
 from stream.trainer.reading import EventReader
 from stream.trainer.refresh import FAILED, NOTHING, Refresher, Tools, in_thread
+from stream.trainer.tasks import running, until
 from stream.wire.decoding import Decoder
 from stream.wire.messages import ArtifactAnnouncement
-from stream.wire.topics import ARTIFACTS, EVENTS, ITEMS, TopicsError, topic_problems
+from stream.wire.topics import EVENTS, ITEMS
 
 TICK_SECONDS = 1.0
-SEND_SECONDS = 120  # patience with a broker that restarts
 DEAD_LETTER_SLACK_MS = 86_400_000  # clocks of trainer and broker may differ
 
 log = Log("alluvium.trainer")
@@ -48,32 +41,6 @@ class Parent(NamedTuple):
     manifest: Manifest
 
 
-async def run_trainer(settings: Settings, console: Console) -> None:
-    """Runs until cancelled.
-
-    Raises TopicsError, StoreInUseError, PortTakenError, AnotherTrainerError with what to do, KafkaError where the
-    broker refuses.
-    """
-    metrics, readiness = TrainerMetrics(), Readiness("starting")
-    progress = RefreshProgress(metrics, console)
-    store = ArtifactStore(settings.artifacts.url, settings.artifacts.cache_dir)
-    use_threads(settings.trainer.threads)
-    try:
-        async with AsyncExitStack() as stack:
-            port = await stack.enter_async_context(
-                serve(settings.trainer.http_host, settings.trainer.http_port, metrics.text, readiness)
-            )
-            stack.enter_context(store.trainer_lock())
-            log.info("trainer starts", http_port=port, store=store.url, cleaned=len(store.clean()))
-            await _wait_for_topics(settings, readiness)
-            client = await stack.enter_async_context(
-                producer(settings.kafka, request_timeout_ms=SEND_SECONDS * 1000, linger_ms=0)
-            )
-            await Trainer(Tools(settings, store, client, progress, metrics, log), readiness).run()
-    finally:
-        progress.stop()
-
-
 class Trainer:
     """Everything between the start and the end of one trainer process."""
 
@@ -88,9 +55,9 @@ class Trainer:
         """Hears what is announced, finds the parent, follows items and events from there, refreshes again and again."""
         settings, prefix = self._settings, self._settings.kafka.topic_prefix
         self._readiness.wait_for("starting", "reading what is announced")
-        announced = Follower(settings.kafka, [prefix + ARTIFACTS], self._announcements.apply)
-        async with _running(announced.run()) as following:
-            await _until(announced.caught_up, following)
+        announced = follower(settings.kafka, self._announcements.apply)
+        async with running(announced.run()) as following:
+            await until(announced.caught_up, following)
             self._readiness.wait_for("starting", "opening the newest artifact")
             parent = await in_thread(self._find_parent)
             spans, known_items = self._known(parent)
@@ -102,10 +69,10 @@ class Trainer:
             memory = Memory(settings.event_types().names, settings.trainer.window_events, known_items)
             self._refresher = self._make_refresher(memory, dead_letters, parent)
             work = (dead_letters.run(), catalogue.run(), events.run(spans), self._measure_for_ever(memory, events))
-            async with _running(*work) as reading:
+            async with running(*work) as reading:
                 self._readiness.wait_for("starting", "reading the catalogue and the window")
-                await _until(catalogue.caught_up, following | reading)
-                await _until(events.reread, following | reading)
+                await until(catalogue.caught_up, following | reading)
+                await until(events.reread, following | reading)
                 self._readiness.done("starting")
                 await self._announce_if_nobody_has(parent)
                 await self._refresh_for_ever(self._refresher, memory, events, items, following | reading)
@@ -143,6 +110,8 @@ class Trainer:
         with self._progress.shown():
             try:
                 outcome = await refresher.refresh()
+            except LeadershipLostError:
+                raise
             except Exception:  # whatever one refresh dies of, the artifact before it goes on serving
                 log.exception("refresh failed", parent=memory.parent.artifact_id if memory.parent else None)
                 outcome = FAILED
@@ -239,37 +208,3 @@ class Trainer:
         if parent is not None:
             self._metrics.artifact_info.labels(parent.artifact_id).set(1)
             self._readiness.facts["artifact"] = parent.artifact_id
-
-
-async def _wait_for_topics(settings: Settings, readiness: Readiness) -> None:
-    def waiting(reason: str) -> None:
-        readiness.wait_for("starting", reason)
-
-    await wait_for_broker(settings.kafka, log, waiting)
-    async with admin_client(settings.kafka) as admin:
-        problems = await topic_problems(admin, settings.kafka, settings.worker.group_id)
-    if problems:
-        raise TopicsError("; ".join(problems))
-
-
-@asynccontextmanager
-async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[set[asyncio.Task[Any]]]:
-    """Tasks for the length of a `with` block."""
-    tasks = {asyncio.create_task(part) for part in work}
-    try:
-        yield tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _until(event: asyncio.Event, tasks: set[asyncio.Task[Any]]) -> None:
-    """Waits for the event; an error of a task that would bring it about is raised here."""
-    waiting = asyncio.create_task(event.wait())
-    try:
-        finished, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        for task in finished - {waiting}:
-            task.result()
-    finally:
-        waiting.cancel()

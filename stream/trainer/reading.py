@@ -113,6 +113,9 @@ class EventReader:
             self.positions[partition.partition] = start
             if span and span.end > start:
                 self._until[partition.partition] = span.end
+        known = sum(end - self.positions[number] for number, end in self._until.items())
+        behind = sum(ends[partition] - self.positions[partition.partition] for partition in partitions)
+        self._log.info("events to read", known=known, new=behind - known, before=sum(self.positions.values()))
         self._follow_on(consumer, partitions)
 
     def _take_in(self, consumer: AIOKafkaConsumer, partition: TopicPartition, records: list[ConsumerRecord]) -> None:

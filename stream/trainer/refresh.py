@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from aiokafka import AIOKafkaProducer
 
-from stream.announcements import REFRESH, Announcements, announce
+from stream.announcements import REFRESH, Announcements
 from stream.failpoints import failpoint
 from stream.knowledge.gate import judge
 from stream.knowledge.learning import Learned, NothingToLearnError, learn
@@ -22,6 +22,7 @@ from stream.metrics import TrainerMetrics
 from stream.settings import Settings
 from stream.trainer.building import Published, catalogue_position, draft_manifest, event_window, publish
 from stream.trainer.items import DeadLetters
+from stream.trainer.leadership import Announcer
 from stream.trainer.memory import Memory
 from stream.trainer.progress import RefreshProgress
 from stream.wire.messages import ArtifactAnnouncement
@@ -38,7 +39,8 @@ class Tools:
 
     settings: Settings
     store: ArtifactStore
-    client: AIOKafkaProducer
+    client: AIOKafkaProducer  # for dead letters
+    announcer: Announcer
     progress: RefreshProgress
     metrics: TrainerMetrics
     log: Log
@@ -140,7 +142,7 @@ class Refresher:
         announcement = ArtifactAnnouncement(
             artifact, parent, self._tools.store.place(artifact), manifest_sha256, now, reason
         )
-        await announce(self._tools.client, self._tools.settings.kafka, announcement)
+        await self._tools.announcer.announce(announcement)
 
     async def _announce(self, published: Published) -> None:
         manifest = published.manifest

@@ -8,7 +8,7 @@ import time
 
 from aiokafka.structs import ConsumerRecord
 
-from stream.announcements import Announcements
+from stream.announcements import Announcements, follower
 from stream.kafka import Follower
 from stream.knowledge.fallback import fallback
 from stream.knowledge.manifest import ArtifactError, time_of
@@ -19,7 +19,7 @@ from stream.metrics import WorkerMetrics
 from stream.settings import Settings
 from stream.wire.decoding import Decoder, Rejection
 from stream.wire.messages import ArtifactAnnouncement
-from stream.wire.topics import ARTIFACTS, ITEMS
+from stream.wire.topics import ITEMS
 from stream.worker.knowledge import Knowledge
 
 LOADED, REFUSED, FALLBACK = "loaded", "refused", "fallback"
@@ -70,7 +70,7 @@ class ArtifactsFollower:
         self._created: float | None = None
         self._refused: str | None = None  # why what is announced does not serve
         self.settled = asyncio.Event()  # the announced artifact was loaded or refused, or none was announced
-        self.follower = Follower(settings.kafka, [settings.kafka.topic_prefix + ARTIFACTS], self._apply)
+        self.follower = follower(settings.kafka, self._apply)
 
     @property
     def artifact_age(self) -> float | None:
