@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
+import stream.header_names  # noqa: F401  (readers that no record stops)
 from stream.logs import Log, quiet
 from stream.settings import KafkaSettings
 
@@ -127,8 +128,8 @@ async def patiently(work: Callable[[], Awaitable[Result]], patience_seconds: flo
 class Follower:
     """Reads whole topics from their beginning, without a group, and then follows them.
 
-    `apply` is called for each record in order. `caught_up` is set once everything that stood in the topics at the start
-    has been applied.
+    `apply` is called for each record in order, `room` awaited now and then before more are taken. `caught_up` is set
+    once everything that stood in the topics at the start has been applied.
     """
 
     def __init__(
@@ -138,11 +139,12 @@ class Follower:
         apply: Callable[[ConsumerRecord], None],
         *,
         isolation: str = UNCOMMITTED,
+        room: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.caught_up = asyncio.Event()
         self._kafka, self._isolation = kafka, isolation
         self._topics = topics
-        self._apply = apply
+        self._apply, self._room = apply, room
 
     async def run(self) -> None:
         """Follows until cancelled. Raises KafkaError when a topic is missing or the broker refuses."""
@@ -162,6 +164,8 @@ class Follower:
                         for record in records[begin : begin + AT_ONCE]:
                             self._apply(record)
                         await asyncio.sleep(0)
+                        if self._room is not None:
+                            await self._room()
 
 
 async def read_partitions(

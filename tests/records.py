@@ -16,7 +16,7 @@ def record(  # noqa: PLR0917
     partition: int = 0,
     topic: str = "events",
     timestamp: int = 1_795_435_200_000,
-    headers: tuple[tuple[str, bytes], ...] = (),
+    headers: tuple[tuple[str, bytes | None], ...] = (),
 ) -> ConsumerRecord:
     """A record; anything but bytes and None as JSON."""
     encoded = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()

@@ -92,8 +92,9 @@ def letter_of(record: ConsumerRecord) -> Letter | None:
         return None
     ours = {name: (value or b"").decode(errors="replace") for name, value in record.headers}  # the last of a name
     headers = [(name, value) for name, value in original_headers(record) if not name.startswith(OURS)]
+    cut = record.headers[-1][0] == TRUNCATED  # one further ahead is the bad record's own
     return Letter(
-        *source, record.timestamp, ours.get(ERROR, ""), ours.get(DETAIL, ""), TRUNCATED in ours,
+        *source, record.timestamp, ours.get(ERROR, ""), ours.get(DETAIL, ""), cut,
         record.key, record.value, headers,
     )  # fmt: skip
 
@@ -136,7 +137,7 @@ def read_repaired(lines: Iterable[bytes]) -> dict[str, Line]:
 
 def repair(letter: Letter, line: Line) -> Letter:
     """The letter with key, value and headers of a repaired line. Raises ValueError for base64 that is none."""
-    headers = [(name, _bytes(value) or b"") for name, value in line.headers if not name.startswith(OURS)]
+    headers = [(name, _bytes(value)) for name, value in line.headers if not name.startswith(OURS)]
     return letter._replace(key=_bytes(line.key), value=_bytes(line.value), headers=headers, cut=False)
 
 

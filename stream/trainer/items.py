@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
@@ -12,10 +12,13 @@ from aiokafka.structs import ConsumerRecord
 from stream.kafka import read_topic
 from stream.knowledge.catalogue import Catalogue
 from stream.settings import KafkaSettings
-from stream.wire.dead_letters import SOURCE, original_headers, place_of, reason_headers
+from stream.wire.dead_letters import letter_for, source_of
 from stream.wire.decoding import Decoder, Rejection
 from stream.wire.messages import Item
 from stream.wire.topics import DEAD_LETTERS, ITEMS
+
+TOGETHER = 500  # letters whose deliveries are awaited together
+MOST_WAITING = 2_000  # bad records in memory
 
 
 class ItemChange(NamedTuple):
@@ -70,51 +73,68 @@ class ItemReader:
 class DeadLetters:
     """Writes bad records of `items` to `dead-letters`, each exactly once over all runs of trainers.
 
-    `below`: offsets up to which an earlier trainer is known to have written them (its artifact says so); `written`:
-    sources that stand in `dead-letters` already.
+    `first`: the offset of each partition before which they are written; `limit`: bytes that the topic takes.
     """
 
     def __init__(
         self,
         client: AIOKafkaProducer,
         kafka: KafkaSettings,
-        below: Mapping[int, int],
-        written: set[str],
+        first: Mapping[int, int],
+        limit: int,
         counted: Callable[[str], None],
     ) -> None:
         self._client, self._topic = client, kafka.topic_prefix + DEAD_LETTERS
-        self._below, self._written, self._counted = below, written, counted
+        self._first, self._limit, self._counted = first, limit, counted
         self._queue: asyncio.Queue[BadRecord] = asyncio.Queue()
+        self._room = asyncio.Event()
+        self._room.set()
 
     def put(self, bad: BadRecord) -> None:
-        """Takes a bad record, unless it is written already."""
-        source = place_of(bad.record)
-        if bad.record.offset >= self._below.get(bad.record.partition, 0) and source not in self._written:
-            self._written.add(source)
+        """Takes a bad record, each partition's in order, unless it is written already."""
+        if bad.record.offset >= self._first.get(bad.record.partition, 0):
             self._queue.put_nowait(bad)
+            if self._queue.qsize() >= MOST_WAITING:
+                self._room.clear()
+
+    async def room(self) -> None:
+        """Returns when few enough wait: bad records come faster than letters are written, and must not fill memory."""
+        await self._room.wait()
 
     async def run(self) -> None:
         """Writes until cancelled. Raises KafkaError where the broker refuses."""
         while True:
-            record, rejection = await self._queue.get()
-            headers = [*original_headers(record), *reason_headers(record, rejection)]
-            await self._client.send_and_wait(
-                self._topic, record.value, key=record.key, partition=record.partition, headers=headers
-            )
-            self._counted(rejection.code)
-            self._queue.task_done()
+            lot = [await self._queue.get()]
+            while len(lot) < TOGETHER and not self._queue.empty():
+                lot.append(self._queue.get_nowait())
+            await asyncio.gather(*[await self._send(*bad) for bad in lot])
+            for bad in lot:
+                self._counted(bad.rejection.code)
+                self._queue.task_done()
+            if self._queue.qsize() < MOST_WAITING:
+                self._room.set()
+
+    async def _send(self, record: ConsumerRecord, rejection: Rejection) -> asyncio.Future[Any]:
+        letter = letter_for(record, rejection, self._limit)
+        delivery: asyncio.Future[Any] = await self._client.send(
+            self._topic, letter.value, key=letter.key, partition=record.partition, headers=letter.headers
+        )
+        return delivery
 
     async def flush(self) -> None:
         """Returns when everything taken so far stands in the topic."""
         await self._queue.join()
 
 
-async def written_sources(kafka: KafkaSettings, since: int) -> set[str]:
-    """The sources among `items` of all dead letters written from the moment `since` (epoch ms) on."""
-    found: set[str] = set()
-    items = f"{kafka.topic_prefix}{ITEMS}-"
+async def first_unwritten(kafka: KafkaSettings, known: Mapping[int, int], since: int) -> dict[int, int]:
+    """The offset of each partition of `items` before which bad records have their letters.
+
+    That is `known`, or behind the newest letter that was written from the moment `since` (epoch ms) on.
+    """
+    found = dict(known)
+    items = kafka.topic_prefix + ITEMS
     async for records in read_topic(kafka, kafka.topic_prefix + DEAD_LETTERS, since):
-        for record in records:
-            sources = (value.decode(errors="replace") for name, value in record.headers if name == SOURCE and value)
-            found.update(source for source in sources if source.startswith(items))
+        for topic, partition, offset in filter(None, map(source_of, records)):
+            if topic == items:
+                found[partition] = max(offset + 1, found.get(partition, 0))
     return found

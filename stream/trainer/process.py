@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from stream.announcements import REFRESH, RESTART, Announcements, follower
 from stream.http import Readiness
-from stream.kafka import Follower
+from stream.kafka import Follower, admin_client
 from stream.knowledge.fallback import fallback
 from stream.knowledge.manifest import ArtifactError, Manifest, PartitionSpan, time_of
 from stream.knowledge.snapshot import Snapshot
 from stream.logs import Log
-from stream.trainer.items import DeadLetters, ItemReader, written_sources
+from stream.settings import KafkaSettings
+from stream.trainer.items import DeadLetters, ItemReader, first_unwritten
 from stream.trainer.leadership import LeadershipLostError
 from stream.trainer.memory import Memory
 from stream.trainer.reading import EventReader
@@ -22,7 +23,7 @@ from stream.trainer.refresh import FAILED, NOTHING, Refresher, Tools, in_thread
 from stream.trainer.tasks import running, until
 from stream.wire.decoding import Decoder
 from stream.wire.messages import ArtifactAnnouncement
-from stream.wire.topics import EVENTS, ITEMS
+from stream.wire.topics import DEAD_LETTERS, EVENTS, ITEMS, message_limit
 
 TICK_SECONDS = 1.0
 DEAD_LETTER_SLACK_MS = 86_400_000  # clocks of trainer and broker may differ
@@ -65,7 +66,7 @@ class Trainer:
             dead_letters = await self._dead_letters(parent, known_items)
             events = EventReader(settings.kafka, prefix + EVENTS, decoder, log)
             items = ItemReader(decoder, dead_letters.put)
-            catalogue = Follower(settings.kafka, [prefix + ITEMS], items.apply)
+            catalogue = Follower(settings.kafka, [prefix + ITEMS], items.apply, dead_letters.room)
             memory = Memory(settings.event_types().names, settings.trainer.window_events, known_items)
             self._refresher = self._make_refresher(memory, dead_letters, parent)
             work = (dead_letters.run(), catalogue.run(), events.run(spans), self._measure_for_ever(memory, events))
@@ -154,12 +155,12 @@ class Trainer:
 
     async def _dead_letters(self, parent: Parent | None, known_items: Mapping[int, int]) -> DeadLetters:
         since = 0 if parent is None or not known_items else time_of(parent.manifest.id) - DEAD_LETTER_SLACK_MS
-        written = await written_sources(self._settings.kafka, max(since, 0))
+        first = await first_unwritten(self._settings.kafka, known_items, max(since, 0))
         return DeadLetters(
             self._tools.client,
             self._settings.kafka,
-            known_items,
-            written,
+            first,
+            await _letter_bytes(self._settings.kafka),
             lambda reason: self._metrics.dead_letters.labels(reason).inc(),
         )
 
@@ -208,3 +209,8 @@ class Trainer:
         if parent is not None:
             self._metrics.artifact_info.labels(parent.artifact_id).set(1)
             self._readiness.facts["artifact"] = parent.artifact_id
+
+
+async def _letter_bytes(kafka: KafkaSettings) -> int:
+    async with admin_client(kafka) as admin:
+        return await message_limit(admin, kafka.topic_prefix + DEAD_LETTERS)

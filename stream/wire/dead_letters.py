@@ -1,6 +1,8 @@
-"""The headers of a dead letter: the original ones, and ours with the reason and the place of the bad record."""
+"""Dead letters: bad records as they came, and headers of ours with the reason and the place of the bad record."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
@@ -10,7 +12,33 @@ OURS = "alluvium-"
 ERROR, DETAIL, SOURCE, TRUNCATED = "alluvium-error", "alluvium-detail", "alluvium-source", "alluvium-truncated"
 REPLAYED = "alluvium-replayed"  # on a record put back: the source of its letter
 
-Headers = list[tuple[str, bytes]]
+OVERHEAD = 4096  # of a record batch, our headers included
+
+Headers = list[tuple[str, bytes | None]]
+
+
+class Letter(NamedTuple):
+    """A record for the dead-letters topic."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def letter_for(record: ConsumerRecord, rejection: Rejection, limit: int) -> Letter:
+    """The letter for a bad record, cut where Kafka would not take more than `limit` bytes."""
+    headers, ours = original_headers(record), reason_headers(record, rejection)
+    key, value = record.key, record.value
+    room = limit - OVERHEAD
+    theirs = sum(len(name.encode()) + len(content or b"") + 8 for name, content in headers)
+    if len(key or b"") + len(value or b"") + theirs <= room:
+        return Letter(key, value, headers + ours)
+    size = f"the original has {len(value or b'')} bytes and a key of {len(key or b'')}"
+    if theirs > room // 4:
+        headers, theirs = [], 0
+    key = None if key is None else key[: room // 4]
+    value = None if value is None else value[: room - theirs - len(key or b"")]
+    return Letter(key, value, [*headers, *ours, (TRUNCATED, size.encode())])
 
 
 def place_of(record: ConsumerRecord) -> str:
@@ -19,8 +47,8 @@ def place_of(record: ConsumerRecord) -> str:
 
 
 def original_headers(record: ConsumerRecord) -> Headers:
-    """The bad record's own headers; Kafka's null values cannot be written by our client."""
-    return [(name, value) for name, value in record.headers or () if value is not None]
+    """The bad record's own headers."""
+    return list(record.headers or ())
 
 
 def reason_headers(record: ConsumerRecord, rejection: Rejection) -> Headers:

@@ -27,6 +27,7 @@ ERROR_CODES = (
 
 MAX_COUNT = 200
 MAX_REQUEST_HISTORY = 1_000
+FAR = 1 << 63  # no moment is as far from 1970, in any unit; larger numbers cannot be stored
 
 Message = TypeVar("Message", RawEvent, Item, Request)
 
@@ -67,6 +68,9 @@ class Decoder:
         item = self._decode(self._item, value)
         if isinstance(item, Rejection):
             return item
+        published = item.published_at
+        if isinstance(published, int | float) and abs(published) >= FAR:
+            return Rejection(TIMESTAMP_OUT_OF_RANGE, "published_at is a number beyond 64 bits")
         return self._check_ids({"item_id": item.item_id}) or item
 
     def catalogue_entry(self, key: bytes | None, value: bytes | None) -> tuple[str, Item | None] | Rejection:
@@ -78,7 +82,9 @@ class Decoder:
             item_id = (key or b"").decode()
         except UnicodeDecodeError:
             return Rejection(NOT_JSON, "the key of a tombstone is not UTF-8")
-        return (item_id, None) if item_id else Rejection(MISSING_FIELD, "a tombstone without a key retires no item")
+        if not item_id:
+            return Rejection(MISSING_FIELD, "a tombstone without a key retires no item")
+        return self._check_ids({"item_id": item_id}) or (item_id, None)
 
     def request(self, value: bytes | None) -> Request | Rejection:
         """A question, complete for its kind."""

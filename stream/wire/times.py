@@ -9,6 +9,7 @@ from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+LAST_MOMENT = 253_402_300_799_999  # epoch ms, of the year 9999: no later one can be written
 BASIC_DATE = len("20261123")
 # Epochs in files are told apart by size: seconds end in the year 5138, milliseconds begin in 1973, and so on.
 EPOCH_UNITS = ((1e11, 1000.0), (1e14, 1.0), (1e17, 1e-3), (math.inf, 1e-6))

@@ -1,4 +1,4 @@
-"""Dead letters: bad records as they came, with the reason in headers, each written once in effect.
+"""Each dead letter is written once in effect.
 
 A worker that comes back after a crash reads bad records again whose letters stand already. It learns from the end of
 the dead-letters partition which ones, and writes no letter twice.
@@ -8,42 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
 from stream.kafka import patiently, read_partitions, reader
 from stream.settings import KafkaSettings
-from stream.wire.dead_letters import TRUNCATED, Headers, original_headers, reason_headers, source_of
-from stream.worker.batch import DeadLetter
+from stream.wire.dead_letters import source_of
 
-OVERHEAD = 4096  # of a record batch, our headers included
 BLOCK = 500  # dead letters looked at in one step back
-
-
-class Letter(NamedTuple):
-    """A record for the dead-letters topic."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-
-
-def letter_for(dead: DeadLetter, limit: int) -> Letter:
-    """The letter for a bad record, cut where Kafka would not take more than `limit` bytes."""
-    record, rejection = dead
-    headers, ours = original_headers(record), reason_headers(record, rejection)
-    key, value = record.key, record.value
-    room = limit - OVERHEAD
-    theirs = sum(len(name.encode()) + len(content) + 8 for name, content in headers)
-    if len(key or b"") + len(value or b"") + theirs <= room:
-        return Letter(key, value, headers + ours)
-    size = f"the original has {len(value or b'')} bytes and a key of {len(key or b'')}"
-    if theirs > room // 4:
-        headers, theirs = [], 0
-    key = None if key is None else key[: room // 4]
-    value = None if value is None else value[: room - theirs - len(key or b"")]
-    return Letter(key, value, [*headers, *ours, (TRUNCATED, size.encode())])
 
 
 class Tail:

@@ -20,12 +20,15 @@ from stream.wire.decoding import TOO_LARGE, Decoder, Rejection
 from stream.wire.event_types import PURCHASE
 from stream.wire.messages import NO_FILTERS, EventPosition, Filters, Problem, Request, RequestKind
 from stream.wire.partitioner import Partitioner
+from stream.wire.times import LAST_MOMENT
 from stream.worker.answers import UNKNOWN_USER, Answers, Made
 from stream.worker.batch import Chunk, DeadLetter, RowOf, record_time
 
 REPLY_KEY, REPLY_PARTITION = "alluvium-reply-key", "alluvium-reply-partition"
 SEARCH_NOT_AVAILABLE = "search_not_available"
 KINDS = get_args(RequestKind)
+LONGEST_KEY = 65_536  # bytes, of a key that is answered under
+LARGEST_ANSWER = 900_000  # bytes; with its key it is less than what Kafka's topics take by default
 
 
 class Reply(NamedTuple):
@@ -97,7 +100,7 @@ class Requests:
         self._partitioner = partitioner
         self._partitions = partitions
         self._events_topic = events_topic
-        self._longest_key = decoder.max_bytes
+        self._longest_key = min(decoder.max_bytes, LONGEST_KEY)
 
     def reply(self, chunks: Iterable[Chunk], serving: Serving, answers: Answers, row_of: RowOf) -> Replied:
         """Answers the requests of a micro-batch, in order; the lists for users and sessions are made together."""
@@ -109,9 +112,13 @@ class Requests:
         ]
         found = [one for one in every if one is not None]
         lists = iter(serving.recommend([one.answer.query for one in found if isinstance(one.answer, Awaited)]))
-        for record, kind, request_id, answer in found:
+        for one in found:
+            record, kind, request_id, answer = one
             made = self._listed(record, answer, next(lists), answers) if isinstance(answer, Awaited) else answer
-            replied.replies.append(_addressed(kind, record, made, request_id))
+            if len(made.value) > LARGEST_ANSWER:
+                why = Problem(TOO_LARGE, f"the answer would have {len(made.value)} bytes, more than {LARGEST_ANSWER}")
+                made = answers.failed(kind, request_id, record.value, why)
+            replied.replies.append(self._addressed(one, made))
         return replied
 
     def _one(
@@ -122,7 +129,7 @@ class Requests:
         if isinstance(request, Rejection):
             replied.dead.append(DeadLetter(record, request))
             named = _named(record.value)
-            if named is None or len(record.key or b"") > self._longest_key:
+            if named is None or max(len(named.request_id), len(_reply_key(record, ""))) > self._longest_key:
                 return None
             made = answers.failed(named.kind, named.request_id, record.value, Problem(request.code, request.detail))
             return Found(record, named.kind, named.request_id, made)
@@ -132,9 +139,18 @@ class Requests:
             return None
         return Found(record, request.kind, request.request_id, self._answer(record, request, serving, answers, row_of))
 
+    def _addressed(self, found: Found, made: Made) -> Reply:
+        """An answer goes back under the request's key, on the request's partition."""
+        record = found.record
+        said = _header(record, REPLY_PARTITION) or b""
+        number = int(said) if said.isdigit() and len(said) < 10 else self._partitions  # a stranger may have written it
+        partition = number if number < self._partitions else record.partition
+        return Reply(found.kind, partition, _reply_key(record, found.request_id), made)
+
     def _decode(self, record: ConsumerRecord) -> Request | Rejection:
-        if len(record.key or b"") > self._longest_key:
-            return Rejection(TOO_LARGE, f"the key has {len(record.key)} bytes, more than {self._longest_key}")
+        key = _reply_key(record, "")
+        if len(key) > self._longest_key:
+            return Rejection(TOO_LARGE, f"the key has {len(key)} bytes, more than {self._longest_key}")
         request = self._decoder.request(record.value)
         return request if isinstance(request, Rejection) else self._with_usual(request)
 
@@ -155,7 +171,7 @@ class Requests:
         if row_of(record.partition, key) is not None:
             return None
         partition = self._partitioner(key, self._partitions)
-        if partition == record.partition:
+        if partition == record.partition or len(record.value) > LARGEST_ANSWER:
             return None
         reply_key = request.request_id.encode() if record.key is None else record.key
         headers = [(REPLY_KEY, reply_key), (REPLY_PARTITION, str(record.partition).encode())]
@@ -206,7 +222,7 @@ class Requests:
         ranked = serving.similar(request.item_id or "", request.count, request.filters, purchased)
         return answers.for_request(
             request.kind, request.request_id, record.value, ranked,
-            now=record_time(record), partition=record.partition, user_id=request.user_id,
+            now=_asked_at(record), partition=record.partition, user_id=request.user_id,
             seen=self._seen(record, state),
         )  # fmt: skip
 
@@ -217,7 +233,7 @@ class Requests:
                 problem = Problem(event.code, f"in history: {event.detail}")
                 return answers.failed(request.kind, request.request_id, record.value, problem, request.user_id)
         history = [event for event in events if not isinstance(event, Rejection)]
-        now = history[-1].timestamp if history else record_time(record)
+        now = history[-1].timestamp if history else _asked_at(record)
         query = Query(
             items=[event.item_id for event in history],
             types=[event.event_type for event in history],
@@ -241,18 +257,25 @@ class Requests:
 
 def _now(record: ConsumerRecord, state: UserState | None) -> int:
     """The time a request asks at: its record's, or that of the user's newest event if Kafka knows none."""
-    if record_time(record) >= 0:
-        return record_time(record)
+    asked = _asked_at(record)
+    if asked >= 0:
+        return asked
     return state.times[-1] if state is not None and state.times else 0
 
 
-def _addressed(kind: str, record: ConsumerRecord, made: Made, request_id: str) -> Reply:
-    """An answer goes back under the request's key, on the request's partition."""
-    key, partition = _header(record, REPLY_KEY), _header(record, REPLY_PARTITION)
-    if key is None:
-        key = request_id.encode() if record.key is None else record.key
-    number = int(partition) if partition is not None and partition.isdigit() else record.partition
-    return Reply(kind, number, key, made)
+def _asked_at(record: ConsumerRecord) -> int:
+    """The record's time, -1 where it has none that can be: its producer may have said anything."""
+    moment = record_time(record)
+    return moment if moment <= LAST_MOMENT else -1
+
+
+def _reply_key(record: ConsumerRecord, request_id: str) -> bytes:
+    """The key that the answer is awaited under."""
+    forwarded = _header(record, REPLY_KEY)
+    if forwarded is not None:
+        return forwarded
+    key: bytes | None = record.key
+    return request_id.encode() if key is None else key
 
 
 def _header(record: ConsumerRecord, name: str) -> bytes | None:

@@ -18,6 +18,7 @@ from stream.queries import EventQueries
 from stream.settings import Settings
 from stream.state.row import encode_state
 from stream.state.table import StateTable
+from stream.wire.dead_letters import letter_for
 from stream.wire.decoding import Decoder
 from stream.wire.messages import EventPosition
 from stream.wire.partitioner import PARTITIONERS
@@ -25,7 +26,7 @@ from stream.wire.times import to_iso
 from stream.wire.topics import DEAD_LETTERS, EVENTS, RECOMMENDATIONS, REQUESTS, changelog_name
 from stream.worker.answers import Answers, Made, Version
 from stream.worker.batch import Chunk, DeadLetter, RowOf, Served, Touched, decode, fold
-from stream.worker.dead_letters import Tail, letter_for
+from stream.worker.dead_letters import Tail
 from stream.worker.knowledge import Knowledge
 from stream.worker.measuring import Measuring
 from stream.worker.outbox import Outbox
@@ -224,7 +225,7 @@ class MicroBatch:
             if record.offset <= written.get(record.topic, -1):
                 continue
             written[record.topic] = record.offset
-            outbox.add(self._dead_letters, record.partition, *letter_for(letter, self._letter_bytes))
+            outbox.add(self._dead_letters, record.partition, *letter_for(*letter, self._letter_bytes))
 
 
 async def _others_turns() -> None:

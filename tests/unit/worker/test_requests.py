@@ -222,3 +222,57 @@ def test_an_id_changes_with_all_that_a_list_is_made_from() -> None:
     assert len({identity(), *changed}) == len(changed) + 1
     assert identity(clock="later") == identity()
     assert ranked == ["a", "b"]
+
+
+@pytest.mark.parametrize("said", [b"4", b"999", b"9" * 5_000, b"-1", b"", b"one", b"\xff"])
+def test_an_answer_goes_to_a_partition_that_exists(said: bytes) -> None:
+    """Whatever a stranger writes into our headers: there is none of that number, so it is the request's own."""
+    replied = reply({"request_id": "r", "user_id": "u"}, headers=((REPLY_KEY, b"k"), (REPLY_PARTITION, said)))
+    assert (replied.replies[0].key, replied.replies[0].partition) == (b"k", HOME)
+
+
+@pytest.mark.parametrize("value", [{"request_id": "r", "user_id": "u"}, {"request_id": "r", "user_id": 1}])
+def test_a_key_in_our_header_can_be_too_long_as_well(value: object) -> None:
+    replied = reply(value, headers=((REPLY_KEY, b"k" * 100_000),))
+    assert not replied.replies
+    assert replied.dead[0].rejection.code == "too_large"
+
+
+def test_a_request_too_large_to_name_is_only_a_dead_letter() -> None:
+    """Its answer would repeat an id that Kafka could not take; one that it can take is told what is wrong."""
+    assert not reply({"request_id": "r" * 1_000_000, "user_id": "u"}).replies
+    told = message(reply({"request_id": "r" * 1_000, "user_id": "u" * 100_000}))
+    assert (told["request_id"], told["error"]["code"]) == ("r" * 1_000, "too_large")
+
+
+def test_an_answer_that_kafka_would_not_take_is_an_error() -> None:
+    """Ids of control characters take six bytes each, and reasons name them again."""
+    odd = ["\x01" * 508 + f"{number:04}" for number in range(400)]
+    requests = Requests(Decoder(EventSettings()), murmur2_partition, PARTITIONS, "events")
+    serving = Explaining(odd)
+    asked = record(1, {"request_id": "r", "user_id": "u", "count": 200}, b"u", HOME, "requests")
+    replied = requests.reply([chunk(asked)], serving, Answers(version(), "now"), lambda _at, _user: None)
+    assert message(replied)["error"]["code"] == "too_large"
+    assert len(replied.replies[0].made.value) < 1_000
+
+
+class Explaining(Serving):
+    """Answers with items whose reasons are items."""
+
+    def __init__(self, items: list[str]) -> None:
+        super().__init__(None, Catalogue(), LivePopularity())
+        self._odd = items
+
+    def recommend(self, queries: Sequence[Query], stage: Stage = untimed) -> list[RankedList]:
+        count = len(self._odd)
+        return [RankedList(self._odd, [0.5] * count, [("ann",)] * count, [self._odd[:1]] * count, [1.0] * count, None)]
+
+
+@pytest.mark.parametrize(
+    "kind", [{"user_id": "u"}, {"kind": "item", "item_id": "a"}, {"kind": "session", "history": []}]
+)
+@pytest.mark.parametrize("timestamp", [-1, 0, 253_402_300_799_999, 253_402_300_800_000, 2**63 - 1])
+def test_a_record_may_be_of_any_time(kind: dict[str, object], timestamp: int) -> None:
+    """Producers write what they like there: a list is made, at a time that can be written."""
+    answer = message(reply({"request_id": "r", **kind}, timestamp=timestamp))
+    assert answer["items"]

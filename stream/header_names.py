@@ -1,0 +1,95 @@
+"""Records whose headers have names that are no UTF-8: Kafka takes them, and aiokafka's readers would stop at them.
+
+Nothing but a fetch with such a name in it is read in another way: from its batch on by aiokafka's own reader in Python,
+with what is no text in names written as `\\xff`. The fetcher's classes are replaced when this module is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, SupportsIndex
+
+from aiokafka.consumer import fetcher
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import _MemoryRecordsPy
+from aiokafka.structs import ConsumerRecord
+
+UpstreamRecords: Any = fetcher.MemoryRecords
+UpstreamPartitionRecords: Any = fetcher.PartitionRecords
+MAGIC_OFFSET = 16  # of a batch's format version, 2 since Kafka 0.11; before there were no headers
+
+
+class _Text(bytes):
+    """Bytes whose text can always be read."""
+
+    def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:  # noqa: ARG002
+        return bytes(self).decode(encoding, "backslashreplace")
+
+
+class _Buffer(bytearray):
+    """A batch's bytes, whose slices can always be read."""
+
+    def __getitem__(self, at: SupportsIndex | slice) -> Any:  # noqa: ANN401
+        found = super().__getitem__(at)
+        return _Text(found) if isinstance(at, slice) else found
+
+
+class KeptRecords(UpstreamRecords):  # type: ignore[misc]
+    """A fetch that can be read once more."""
+
+    def __init__(self, fetched: bytes) -> None:
+        super().__init__(fetched)
+        self.fetched = fetched
+
+
+class _ReadableRecords:
+    """The batches of the same fetch from an offset on, for a reader that stops at no name."""
+
+    def __init__(self, fetched: bytes, offset: int) -> None:
+        self._batches = _MemoryRecordsPy(fetched)
+        self._offset = offset
+        self._next = self._following()
+
+    def has_next(self) -> bool:
+        return self._next is not None
+
+    def next_batch(self) -> Any:  # noqa: ANN401
+        batch, self._next = self._next, self._following()
+        return batch
+
+    def _following(self) -> Any:  # noqa: ANN401
+        """The next batch that is not over before the offset: the reader would go back to its end."""
+        while self._batches.has_next():
+            raw: Any = self._batches._next_slice
+            batch: Any = self._batches.next_batch()
+            if batch.next_offset > self._offset:
+                return batch if raw[MAGIC_OFFSET] < 2 else _readable(raw)
+        return None
+
+
+def _readable(raw: memoryview) -> _DefaultRecordBatchPy:
+    batch: Any = _DefaultRecordBatchPy(raw)
+    batch._maybe_uncompress()
+    batch._buffer = _Buffer(batch._buffer)
+    return batch
+
+
+class PartitionRecords(UpstreamPartitionRecords):  # type: ignore[misc]
+    """What was fetched of a partition, whatever its headers are called."""
+
+    def __init__(self, tp: Any, records: KeptRecords, *more: Any) -> None:  # noqa: ANN401
+        super().__init__(tp, records, *more)
+        self._fetched = records.fetched
+
+    def __next__(self) -> ConsumerRecord:
+        """The next record. Those that were handed out are not seen again: reading goes on at `next_fetch_offset`."""
+        try:
+            return super().__next__()
+        except UnicodeDecodeError:
+            self._records = _ReadableRecords(self._fetched, self.next_fetch_offset)
+            self._check_crcs = False  # it was checked
+            self._records_iterator: Iterator[ConsumerRecord] = self._unpack_records()
+            return super().__next__()
+
+
+fetcher.MemoryRecords, fetcher.PartitionRecords = KeptRecords, PartitionRecords
