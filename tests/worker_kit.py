@@ -193,6 +193,14 @@ class Shop:
         consumer.close()
         return sorted(records, key=lambda record: (record.partition(), record.offset()))
 
+    def watermarks(self, name: str) -> list[tuple[int, int]]:
+        """First and next offset of each partition of a topic."""
+        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": uuid.uuid4().hex})
+        partitions = consumer.list_topics(self.topic(name), 10).topics[self.topic(name)].partitions
+        found = [consumer.get_watermark_offsets(TopicPartition(self.topic(name), number), 10) for number in partitions]
+        consumer.close()
+        return found
+
     def lists(self) -> list[dict[str, Any]]:
         """All messages on `recommendations`."""
         return [json.loads(record.value()) for record in self.read("recommendations")]

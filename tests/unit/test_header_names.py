@@ -65,5 +65,5 @@ def test_names_that_are_text_are_read_as_ever() -> None:
 
 @pytest.mark.parametrize("function", RELIED_ON, ids=lambda function: str(function.__qualname__))
 def test_upstream_has_not_changed_what_is_relied_on(function: Any) -> None:  # noqa: ANN401
-    """Another digest means that aiokafka changed: read its change, see whether the tests above hold, pin the new one."""
+    """Another digest means that aiokafka changed: read its change, run the tests above, then pin the new one."""
     assert hashlib.sha256(inspect.getsource(function).encode()).hexdigest() == RELIED_ON[function]
