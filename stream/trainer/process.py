@@ -66,7 +66,7 @@ class Trainer:
             dead_letters = await self._dead_letters(parent, known_items)
             events = EventReader(settings.kafka, prefix + EVENTS, decoder, log)
             items = ItemReader(decoder, dead_letters.put)
-            catalogue = Follower(settings.kafka, [prefix + ITEMS], items.apply, dead_letters.room)
+            catalogue = Follower(settings.kafka, [prefix + ITEMS], items.apply, room=dead_letters.room)
             memory = Memory(settings.event_types().names, settings.trainer.window_events, known_items)
             self._refresher = self._make_refresher(memory, dead_letters, parent)
             work = (dead_letters.run(), catalogue.run(), events.run(spans), self._measure_for_ever(memory, events))
