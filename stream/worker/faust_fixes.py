@@ -18,8 +18,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 from aiokafka.structs import ConsumerRecord
@@ -37,6 +39,8 @@ from stream.state.table import StateTable
 
 KNOWN_VERSION = "0.15.3"
 CHUNK = 128  # records of one partition in a message: a busy partition cannot keep the others waiting for long
+CHUNK_BYTES = 128 << 10  # and no more than these, but for one larger record: a thousand messages wait in memory
+VALUE_SIZE = attrgetter("serialized_value_size")
 LONGEST_HOLE = 100_000  # offsets that are acknowledged one by one; over a longer hole the commit jumps
 FETCH_WAIT_MILLISECONDS = 250
 COALESCE_SECONDS = 0.001  # the chunks of one poll arrive within this time of each other
@@ -91,15 +95,26 @@ def whole_fetches(topics: frozenset[str]) -> type[DefaultSchedulingStrategy]:
             single = {tp: batch for tp, batch in records.items() if tp.topic not in topics}
             if single:
                 yield from super().iterate(single)
-            waiting = [(tp, batch) for tp, batch in records.items() if tp.topic in topics]
-            start = 0
+            waiting = [(tp, batch, 0) for tp, batch in records.items() if tp.topic in topics]
             while waiting:
-                for tp, batch in waiting:
-                    yield tp, batch[start : start + CHUNK]
-                start += CHUNK
-                waiting = [(tp, batch) for tp, batch in waiting if start < len(batch)]
+                after = []
+                for tp, batch, start in waiting:
+                    end = chunk_end(batch, start)
+                    yield tp, batch[start:end]
+                    if end < len(batch):
+                        after.append((tp, batch, end))
+                waiting = after
 
     return WholeFetches
+
+
+def chunk_end(records: Sequence[ConsumerRecord], start: int) -> int:
+    """Where the chunk ends that begins at `start`."""
+    chunk = records[start : start + CHUNK]
+    if sum(map(VALUE_SIZE, chunk)) <= CHUNK_BYTES:
+        return start + len(chunk)
+    sizes: Iterator[int] = accumulate(map(VALUE_SIZE, chunk))
+    return start + max(1, sum(size <= CHUNK_BYTES for size in sizes))
 
 
 class ChunkThread(PollThread):  # type: ignore[misc]  # Faust is untyped to us

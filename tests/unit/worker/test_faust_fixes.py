@@ -11,7 +11,15 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from stream.worker import faust_fixes
-from stream.worker.faust_fixes import CHUNK, PATCHED, UnknownFaustError, check_version, source_digest, whole_fetches
+from stream.worker.faust_fixes import (
+    CHUNK,
+    CHUNK_BYTES,
+    PATCHED,
+    UnknownFaustError,
+    check_version,
+    source_digest,
+    whole_fetches,
+)
 
 
 @pytest.mark.parametrize("function", PATCHED, ids=lambda function: str(function.__qualname__))
@@ -29,10 +37,23 @@ def test_another_faust_is_refused_unless_allowed(monkeypatch: pytest.MonkeyPatch
     check_version(allow_other=True)
 
 
+def sized(size: int) -> Any:  # noqa: ANN401
+    return SimpleNamespace(serialized_value_size=size)
+
+
+def test_large_records_come_in_short_lists() -> None:
+    """A thousand lists wait in memory: none is larger than so many bytes, unless one record is."""
+    sizes = [CHUNK_BYTES // 4] * 6 + [10, 3 * CHUNK_BYTES, 10, CHUNK_BYTES, 5]
+    batch = [sized(size) for size in sizes]
+    given = [lot for _, lot in whole_fetches(frozenset({"fast"}))().iterate({TP("fast", 0): batch})]
+    assert [record for lot in given for record in lot] == batch
+    assert [len(lot) for lot in given] == [4, 3, 1, 1, 1, 1]
+
+
 def test_records_come_in_lists_round_robin_and_lose_nothing() -> None:
     """Each partition's records stay in order, no list is longer than a chunk, and partitions take turns."""
     busy, calm, other = TP("fast", 0), TP("fast", 1), TP("slow", 0)
-    records = {busy: list(range(2 * CHUNK + 3)), calm: [7, 8], other: ["a", "b"]}
+    records = {busy: [sized(10)] * (2 * CHUNK + 3), calm: [sized(7), sized(-1)], other: ["a", "b"]}
     given = list(whole_fetches(frozenset({"fast"}))().iterate(records))
     fast = [(tp, batch) for tp, batch in given if tp.topic == "fast"]
     assert [tp for tp, _ in fast] == [busy, calm, busy, busy]
