@@ -98,13 +98,13 @@ class ServedAgain:
 
     def _is_scored(self, event: Event, record: ConsumerRecord, before: UserState) -> bool:
         """As a worker decides: of an event that shares its list with the one before, by lot."""
-        if event.event_type not in self._scored.of_user(event.user_id):
+        if event.event_type not in self._scored.of_user(event.user_id.encode()):
             return False
         if before.events_applied == 0 or not self._lists.shared(
             record.partition, event.user_id, before.offset, record.offset
         ):
             return True
-        return self._scored.in_burst(event.user_id, record.offset)
+        return self._scored.in_burst(event.user_id.encode(), record.offset)
 
     def _ask(self, before: UserState, record: ConsumerRecord, user_id: str, item_id: str, event_type: str) -> None:
         if before.events_applied == 0:

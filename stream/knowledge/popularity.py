@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -10,7 +11,7 @@ class LivePopularity:
     """Counts of the events that one worker has seen, used only before the first artifact."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
         self._ranking: list[str] | None = None
 
     def __len__(self) -> int:
@@ -18,13 +19,12 @@ class LivePopularity:
 
     def observe(self, item_ids: Iterable[str]) -> None:
         """Counts one event for each id."""
-        for item_id in item_ids:
-            self._counts[item_id] = self._counts.get(item_id, 0) + 1
+        self._counts.update(item_ids)
         self._ranking = None
 
     def count(self, item_id: str) -> int:
         """Events of an item so far."""
-        return self._counts.get(item_id, 0)
+        return self._counts[item_id]
 
     def since(self, seen: int) -> Iterator[str]:
         """The ids that were first observed after `seen` others."""

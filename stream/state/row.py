@@ -26,7 +26,7 @@ class _Row(msgspec.Struct, array_like=True, gc=False):
     types: list[int]  # places in `type_names`
     last_recommendation_id: str | None
     last_artifact: str | None
-    last_items: list[str]
+    last_items: msgspec.Raw
     recent_event_ids: bytes
 
 
@@ -53,10 +53,21 @@ class _AnyRow(msgspec.Struct, array_like=True, gc=False):
 _HEADER = bytes([0x90 | len(_Row.__struct_fields__), VERSION])
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Row)
+_ITEMS_DECODER = msgspec.msgpack.Decoder(list[str])
 
 
-def encode_state(state: UserState) -> bytes:
-    """The changelog's row, in the newest version."""
+def pack_items(item_ids: list[str]) -> msgspec.Raw:
+    """Ids as a row holds them."""
+    return msgspec.Raw(_ENCODER.encode(item_ids))
+
+
+def unpack_items(packed: msgspec.Raw) -> list[str]:
+    """The ids in what `pack_items` made."""
+    return _ITEMS_DECODER.decode(packed)
+
+
+def encode_state(state: UserState, last_items: msgspec.Raw | None = None) -> bytes:
+    """The changelog's row, in the newest version; `last_items`, where given, stand for the state's own."""
     names, types = _coded(state.types)
     return _ENCODER.encode(
         (
@@ -70,7 +81,7 @@ def encode_state(state: UserState) -> bytes:
             types,
             state.last_recommendation_id,
             state.last_artifact,
-            state.last_items,
+            state.last_items if last_items is None else last_items,
             state.recent_event_ids,
         )
     )
@@ -78,11 +89,19 @@ def encode_state(state: UserState) -> bytes:
 
 def decode_state(row: bytes) -> UserState:
     """The state in a changelog's row of any version until now. Raises UnknownStateVersionError for the future's."""
+    state, last_items = decode_but_list(row)
+    state.last_items = unpack_items(last_items)
+    return state
+
+
+def decode_but_list(row: bytes) -> tuple[UserState, msgspec.Raw]:
+    """`decode_state` with the list served last left packed: few look at it, and it is a third of the work."""
     if not row.startswith(_HEADER):
-        return _decode_other(row)
+        state = _decode_other(row)
+        return state, pack_items(state.last_items)
     read = _DECODER.decode(row)
     names, types = read.type_names, read.types
-    return UserState(
+    state = UserState(
         read.offset,
         read.events_applied,
         read.items,
@@ -92,8 +111,8 @@ def decode_state(row: bytes) -> UserState:
         read.recent_event_ids,
         read.last_recommendation_id,
         read.last_artifact,
-        read.last_items,
     )
+    return state, read.last_items
 
 
 def _coded(types: list[str]) -> tuple[list[str], list[int]]:

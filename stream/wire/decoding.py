@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -32,6 +33,18 @@ FAR = 1 << 63  # no moment is as far from 1970, in any unit; larger numbers cann
 Message = TypeVar("Message", RawEvent, Item, Request)
 
 
+class Record(Protocol):
+    """What is looked at of a Kafka record."""
+
+    value: bytes | None
+    timestamp: int | None
+
+
+def record_time(record: Record) -> int:
+    """Kafka's timestamp in epoch ms, -1 when the record has none."""
+    return -1 if record.timestamp is None else int(record.timestamp)
+
+
 class Rejection(msgspec.Struct, frozen=True):
     """Why a record is bad: a stable code of the contract and a sentence for people."""
 
@@ -50,7 +63,9 @@ class Decoder:
         self._request = msgspec.json.Decoder(Request)
         self._earliest = _bound("events.earliest", settings.earliest)
         self._latest = _bound("events.latest", settings.latest)
+        self._read_event = self._event.decode
         self._longest_id = settings.max_id_bytes
+        self._shortest_limit = min(settings.max_id_bytes, settings.max_bytes)
         self._ahead = int(settings.max_ahead_seconds * 1000)
 
     @property
@@ -62,6 +77,44 @@ class Decoder:
         """The event in a record's value; `record_timestamp` is Kafka's, in epoch milliseconds (-1: none)."""
         raw = self._decode(self._event, value)
         return raw if isinstance(raw, Rejection) else self.complete(raw, record_timestamp)
+
+    def events(self, records: Sequence[Record]) -> list[Event | Rejection]:
+        """`event` of each record, with what all their ids have to pass looked at once."""
+        values = [record.value for record in records if record.value is not None]
+        together = b"".join(values)
+        # Without an escape the ids stand in the message as they are.
+        plain = len(values) == len(records) and together.isascii() and b"\\" not in together
+        if not plain or max(map(len, values), default=0) > self._shortest_limit:
+            return [self._event_of(record) for record in records]
+        return [self._plain_event(record, value) for record, value in zip(records, values, strict=True)]
+
+    def _event_of(self, record: Record) -> Event | Rejection:
+        return self.event(record.value, record_time(record))
+
+    def _plain_event(self, record: Record, value: bytes) -> Event | Rejection:
+        """An event in ASCII without escapes, shorter than any limit; all that is unusual about it is left to others."""
+        try:
+            raw = self._read_event(value)
+        except (msgspec.DecodeError, RecursionError):
+            return self._event_of(record)
+        user_id, item_id, event_id, session_id = raw.user_id, raw.item_id, raw.event_id, raw.session_id
+        recorded = record_time(record)
+        timestamp = recorded if raw.timestamp is None else raw.timestamp
+        event_type = self.types.canonical(raw.event_type)
+        if (
+            event_type is None
+            or not (user_id and item_id)
+            or event_id == ""
+            or session_id == ""
+            or type(timestamp) is not int
+            or not self._earliest <= timestamp <= self._latest
+            or timestamp > recorded + self._ahead
+        ):
+            return self.complete(raw, recorded)
+        return Event(
+            user_id, item_id, event_type, timestamp, event_id, session_id, raw.quantity, raw.price,
+            raw.recommendation_id,
+        )  # fmt: skip
 
     def item(self, value: bytes) -> Item | Rejection:
         """The catalogue's entry in a record of `items` that is no tombstone."""

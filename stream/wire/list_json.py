@@ -75,16 +75,23 @@ class Frame:
         fallback: str | None,
     ) -> bytes:
         """A Recommendation. `recommendation_id`, `kind`, `moment` and `fallback` are plain text of ours."""
-        return b'{"recommendation_id":"%b","kind":"%b","user_id":%b,"request_id":%b,"items":%b%b%b%b%b%b%b}' % (
-            recommendation_id.encode(),
-            kind.encode(),
-            b"null" if user_id is None else _JSON.encode(user_id),
-            b"null" if request_id is None else _JSON.encode(request_id),
-            items,
-            self._before,
-            b"null" if seen is None else _JSON.encode(seen),
-            self._after,
-            b"null" if moment is None else b'"%b"' % moment.encode(),
-            self._generated,
-            b"null" if fallback is None else b'"%b"' % fallback.encode(),
+        return b"".join(
+            (
+                b'{"recommendation_id":"',
+                recommendation_id.encode(),
+                b'","kind":"',
+                kind.encode(),
+                b'","user_id":',
+                b"null" if user_id is None else _JSON.encode(user_id),
+                b',"request_id":',
+                b"null" if request_id is None else _JSON.encode(request_id),
+                b',"items":',
+                items,
+                self._before,
+                b"null" if seen is None else _JSON.encode(seen),
+                self._after,
+                b"null" if moment is None else b'"%b"' % moment.encode(),
+                self._generated,
+                b"null}" if fallback is None else b'"%b"}' % fallback.encode(),
+            )
         )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from stream.knowledge.serving import RankedList
+from stream.state.row import pack_items
 from stream.state.user_state import UserState
 from stream.wire.list_json import Frame, items_json
 from stream.wire.messages import (
@@ -25,18 +26,20 @@ from stream.wire.messages import (
 from stream.wire.times import to_iso
 
 DIGEST_BYTES = 16
+NO_ITEMS = pack_items([])
 NO_ARTIFACT, UNKNOWN_USER = "no_artifact", "unknown_user"
 
 _PACK = msgspec.msgpack.Encoder()
 _JSON = msgspec.json.Encoder()
 
 
-class Made(NamedTuple):
+class Made(msgspec.Struct, frozen=True, gc=False):
     """A finished message: its id, its JSON and the items in it."""
 
     recommendation_id: str
     value: bytes
     item_ids: list[str]
+    packed: msgspec.Raw  # the ids as a state's row has them
     artifact: str | None
     fallback: str | None
     drawn: int = 0  # places filled by lot
@@ -61,7 +64,7 @@ class Answers:
         self._provenance = Provenance(version.artifact, version.parent, None, version.settings, version.seed)
         self._frame = Frame(self._provenance, generated_at)
         self._last: RankedList | None = None
-        self._last_items = b""
+        self._last_items = b"", NO_ITEMS
         self._base = hashlib.blake2b(_PACK.encode(version), digest_size=DIGEST_BYTES)
 
     def identity(self, *parts: object) -> str:
@@ -72,12 +75,14 @@ class Answers:
 
     def for_user(self, user_id: str, state: UserState, seen: EventPosition, ranked: RankedList) -> Made:
         """The list for a change of a user's state."""
-        identity = self.identity("user", user_id, seen.topic, seen.partition, state.offset, ranked.item_ids)
-        moment = to_iso(state.times[-1]) if state.times else None
-        return self._made(
-            identity, "user", ranked,
-            user_id=user_id, request_id=None, seen=seen, moment=moment, fallback=ranked.fallback,
+        items, packed = self._items(ranked)
+        identity = self.identity("user", user_id, seen.topic, seen.partition, state.offset, packed)
+        moment, fallback = to_iso(state.times[-1]) if state.times else None, ranked.fallback
+        value = self._frame.message(
+            identity, "user", items,
+            user_id=user_id, request_id=None, seen=seen, moment=moment, fallback=fallback,
         )  # fmt: skip
+        return Made(identity, value, ranked.item_ids, packed, self._version.artifact, fallback, ranked.drawn)
 
     def for_request(
         self,
@@ -94,12 +99,14 @@ class Answers:
     ) -> Made:
         """The list for a request, whose record was `request`."""
         stamp = None if seen is None else seen.offset
-        identity = self.identity("request", kind, partition, user_id, stamp, now, request, ranked.item_ids)
-        moment = to_iso(now) if now >= 0 else None
-        return self._made(
-            identity, kind, ranked,
-            user_id=user_id, request_id=request_id, seen=seen, moment=moment, fallback=fallback or ranked.fallback,
+        items, packed = self._items(ranked)
+        identity = self.identity("request", kind, partition, user_id, stamp, now, request, packed)
+        moment, fallback = to_iso(now) if now >= 0 else None, fallback or ranked.fallback
+        value = self._frame.message(
+            identity, kind, items,
+            user_id=user_id, request_id=request_id, seen=seen, moment=moment, fallback=fallback,
         )  # fmt: skip
+        return Made(identity, value, ranked.item_ids, packed, self._version.artifact, fallback, ranked.drawn)
 
     def failed(self, kind: str, request_id: str, request: bytes, problem: Problem, user_id: str | None = None) -> Made:
         """The answer to a request that cannot be answered."""
@@ -107,29 +114,12 @@ class Answers:
         message = Recommendation(
             identity, kind, user_id, request_id, [], self._provenance, None, self._generated_at, error=problem
         )
-        return Made(identity, _JSON.encode(message), [], self._version.artifact, None)
+        return Made(identity, _JSON.encode(message), [], NO_ITEMS, self._version.artifact, None)
 
-    def _made(
-        self,
-        identity: str,
-        kind: str,
-        ranked: RankedList,
-        *,
-        user_id: str | None,
-        request_id: str | None,
-        seen: EventPosition | None,
-        moment: str | None,
-        fallback: str | None,
-    ) -> Made:
-        value = self._frame.message(
-            identity, kind, self._items(ranked),
-            user_id=user_id, request_id=request_id, seen=seen, moment=moment, fallback=fallback,
-        )  # fmt: skip
-        return Made(identity, value, ranked.item_ids, self._version.artifact, fallback, ranked.drawn)
-
-    def _items(self, ranked: RankedList) -> bytes:
+    def _items(self, ranked: RankedList) -> tuple[bytes, msgspec.Raw]:
+        """The items of a list as JSON and their ids as a row holds them."""
         if ranked is not self._last:  # before the first artifact all lists of a micro-batch are one
-            self._last, self._last_items = ranked, _items_json(ranked)
+            self._last, self._last_items = ranked, (_items_json(ranked), pack_items(ranked.item_ids))
         return self._last_items
 
 

@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from stream.queries import ScoredEvents
-from stream.state.row import decode_state
+from stream.state.row import decode_but_list, pack_items, unpack_items
 from stream.state.user_state import Outcome, UserState, advance_by, copied
-from stream.wire.decoding import Decoder, Rejection
+from stream.wire.decoding import Decoder, Rejection, record_time
 from stream.wire.messages import Event
 
 UNKNOWN_TYPE = "unknown"  # the `event_type` label of events that could not be read
+
+NEVER = pack_items([])  # the list of somebody who was never served one
+NO_ITEMS = bytes(NEVER)
 
 RowOf = Callable[[int, bytes], bytes | None]
 
@@ -35,29 +39,40 @@ class DeadLetter(NamedTuple):
     rejection: Rejection
 
 
-class Seen(NamedTuple):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """A good event and the record that brought it."""
 
     record: ConsumerRecord
     event: Event
 
 
-class Served(NamedTuple):
-    """The list that a user was served last, and the artifact that made it."""
+class Served(msgspec.Struct, frozen=True, gc=False):
+    """The list that a user was served last, as it stands in the row or as it is, and the artifact that made it."""
 
     artifact: str | None
-    items: list[str]
+    listed: list[str] | msgspec.Raw
+
+    def rank(self, item_id: str) -> int:
+        """The place of an item in the list, from 1 on; 0 if it is not there, -1 if there is no list."""
+        listed = self.listed
+        if isinstance(listed, msgspec.Raw):
+            packed = bytes(listed)
+            if item_id.encode() not in packed:
+                return -1 if packed == NO_ITEMS else 0
+            listed = unpack_items(listed)
+        if item_id in listed:
+            return listed.index(item_id) + 1
+        return 0 if listed else -1
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """An event to score, and its user's state just before it; None for the state that the micro-batch began with."""
 
     event: Event
     state: UserState | None
 
 
-@dataclass(slots=True)
-class Touched:
+class Touched(msgspec.Struct, gc=False):
     """A user whom a micro-batch's events are about, on the partition they stand on.
 
     `asked` are those of the events that are to be scored.
@@ -65,18 +80,18 @@ class Touched:
 
     partition: int
     user_id: str
-    state: UserState
+    key: bytes  # of the user's records
+    state: UserState  # without the list that was served last
     before: Served  # these events
     events: list[Seen]
-    outcomes: list[Outcome] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
-    changed: bool = False  # by any of the events (a replay changes nothing)
+    applied: list[Event] = []  # those that changed the state, in log order
+    repeated: list[Event] = []  # the others
+    asked: list[Asked] = []
 
     @property
-    def applied(self) -> list[Event]:
-        """The events that changed the state, in log order."""
-        pairs = zip(self.events, self.outcomes, strict=True)
-        return [seen.event for seen, outcome in pairs if outcome is Outcome.APPLIED]
+    def changed(self) -> bool:
+        """By any of the events: a replay changes nothing."""
+        return len(self.applied) > 0
 
     @property
     def newest(self) -> int:
@@ -100,18 +115,12 @@ class Decoded:
     dead: list[DeadLetter] = field(default_factory=list)
 
 
-def record_time(record: ConsumerRecord) -> int:
-    """Kafka's timestamp in epoch ms, -1 when the record has none."""
-    return -1 if record.timestamp is None else int(record.timestamp)
-
-
 def decode(chunks: Iterable[Chunk], decoder: Decoder) -> Decoded:
     """Sorts records into events by user and dead letters."""
     decoded = Decoded()
     for _topic, partition, records in chunks:
         users = decoded.events.setdefault(partition, {})
-        for record in records:
-            event = decoder.event(record.value, record_time(record))
+        for record, event in zip(records, decoder.events(records), strict=True):
             if isinstance(event, Rejection):
                 decoded.dead.append(DeadLetter(record, event))
                 continue
@@ -131,9 +140,10 @@ def fold(decoded: Decoded, row_of: RowOf, scored: ScoredEvents) -> list[Touched]
     touched = []
     for partition, users in decoded.events.items():
         for user_id, events in users.items():
-            row = row_of(partition, user_id.encode())
-            state = UserState() if row is None else decode_state(row)
-            user = Touched(partition, user_id, state, Served(state.last_artifact, state.last_items), events)
+            key = user_id.encode()
+            row = row_of(partition, key)
+            state, listed = (UserState(), NEVER) if row is None else decode_but_list(row)
+            user = Touched(partition, user_id, key, state, Served(state.last_artifact, listed), events)
             _apply(user, scored)
             touched.append(user)
     return touched
@@ -141,29 +151,28 @@ def fold(decoded: Decoded, row_of: RowOf, scored: ScoredEvents) -> list[Touched]
 
 def _apply(user: Touched, scored: ScoredEvents) -> None:
     """Event by event, keeping the states that events of a burst are to be scored from."""
-    state, kinds = user.state, scored.of_user(user.user_id)
-    for record, event in user.events:
-        wanted, before = event.event_type in kinds, None
-        if wanted and user.changed:
-            wanted = scored.in_burst(user.user_id, record.offset)
+    state, kinds, applied = user.state, scored.of_user(user.key), user.applied
+    for seen in user.events:
+        event, offset, before = seen.event, seen.record.offset, None
+        wanted = event.event_type in kinds
+        if wanted and applied:
+            wanted = scored.in_burst(user.key, offset)
             before = copied(state) if wanted else None
-        outcome = advance_by(state, record.offset, event)
-        user.outcomes.append(outcome)
-        if outcome is Outcome.APPLIED:
-            user.changed = True
-            if wanted:
-                user.asked.append(Asked(event, before))
+        if advance_by(state, offset, event) is Outcome.DUPLICATE:
+            user.repeated.append(event)
+            continue
+        applied.append(event)
+        if wanted:
+            user.asked.append(Asked(event, before))
 
 
-def outcome_counts(touched: Iterable[Touched], dead: int) -> Counter[tuple[str, str]]:
+def outcome_counts(touched: Sequence[Touched], dead: int) -> Counter[tuple[str, str]]:
     """How many events had which (event type, outcome): together as many as there were records."""
-    kinds: dict[bool, list[str]] = {True: [], False: []}
-    for user in touched:
-        for seen, outcome in zip(user.events, user.outcomes, strict=True):
-            kinds[outcome is Outcome.APPLIED].append(seen.event.event_type)
+    applied = Counter([event.event_type for user in touched for event in user.applied])
+    repeated = Counter([event.event_type for user in touched for event in user.repeated])
     counts: Counter[tuple[str, str]] = Counter()
-    for applied, outcome in ((True, Outcome.APPLIED), (False, Outcome.DUPLICATE)):
-        counts.update({(kind, outcome.value): count for kind, count in Counter(kinds[applied]).items()})
+    for outcome, kinds in ((Outcome.APPLIED, applied), (Outcome.DUPLICATE, repeated)):
+        counts.update({(kind, outcome.value): count for kind, count in kinds.items()})
     if dead:
         counts[UNKNOWN_TYPE, "dead"] = dead
     return counts

@@ -28,7 +28,8 @@ class Knowledge:
         self.catalogue = Catalogue()
         self.popularity = LivePopularity()
         self._recommend = settings.recommend
-        self._types = settings.event_types()
+        types = settings.event_types()
+        self._positive = frozenset(filter(types.is_positive, types.names))
         self._clock = clock
         self._observed: list[str] = []
         self._settled_at = 0.0
@@ -48,7 +49,7 @@ class Knowledge:
         """Counts applied events for the popularity that is served before the first artifact."""
         if self.serving.snapshot is not None:
             return
-        self._observed += [event.item_id for event in events if self._types.is_positive(event.event_type)]
+        self._observed += [event.item_id for event in events if event.event_type in self._positive]
         if len(self.popularity) < FEW or self._clock() - self._settled_at >= SETTLE_SECONDS:
             self._settled_at = self._clock()
             self.popularity.observe(self._observed)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+
 from stream.knowledge.serving import Serving
 from stream.logs import Log
 from stream.metrics import WorkerMetrics
@@ -70,7 +72,7 @@ class Measuring:
 
     def score(self, touched: Sequence[Touched], between: Sequence[Served], serving: Serving) -> Score:
         """Holds the events against the lists before them, ours and the popular one."""
-        if not between and not any(user.before.items for user in touched):
+        if not any(user.asked for user in touched):
             return Score()
         with self.stage("score"):
             return score(touched, between, serving.popular(DEPTHS[-1]))
@@ -92,14 +94,15 @@ class Measuring:
         metrics.recommended_items.inc(sum(len(made.item_ids) for made in every))
         metrics.exploration_slots.inc(sum(made.drawn for made in every))
         now = time.time_ns() // 1_000_000
-        metrics.event_to_recommendation.observe_all([max(0, now - user.oldest_record_time) / 1000 for user in touched])
+        oldest = np.array([user.oldest_record_time for user in touched], np.int64)
+        metrics.event_to_recommendation.observe_all(np.maximum(now - oldest, 0) / 1000)
         self._misplaced(touched)
         self._scored(delivered.scored, None if serving.snapshot is None else serving.snapshot.artifact_id)
         self._coverage(lists, serving)
 
     def _misplaced(self, touched: Sequence[Touched]) -> None:
         kafka = self._kafka
-        right = partitions_of(kafka.partitioner, [user.user_id.encode() for user in touched], kafka.partitions)
+        right = partitions_of(kafka.partitioner, [user.key for user in touched], kafka.partitions)
         if right is None:
             return
         misplaced = [user for user, partition in zip(touched, right, strict=True) if partition != user.partition]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -63,6 +63,18 @@ class Outbox:
             batches.append(self._producer.create_batch())
             # an empty batch takes a record of any size
             batches[-1].append(timestamp=None, key=key, value=value, headers=headers)
+
+    def add_all(self, topic: str, partition: int, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """`add` for each key and value."""
+        batches = self._batches.get((topic, partition))
+        if batches is None:
+            batches = self._batches[TopicPartition(topic, partition)] = [self._producer.create_batch()]
+        append = batches[-1].append
+        for key, value in records:
+            if append(timestamp=None, key=key, value=value) is None:
+                batches.append(self._producer.create_batch())
+                append = batches[-1].append
+                append(timestamp=None, key=key, value=value)
 
     async def deliver(self) -> dict[TopicPartition, Delivered]:
         """Sends everything and returns once Kafka has all of it. Raises KafkaError if it has not."""

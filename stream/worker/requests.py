@@ -16,13 +16,13 @@ from stream.knowledge.serving import Query, RankedList, Serving
 from stream.queries import state_query
 from stream.state.row import decode_state
 from stream.state.user_state import UserState
-from stream.wire.decoding import TOO_LARGE, Decoder, Rejection
+from stream.wire.decoding import TOO_LARGE, Decoder, Rejection, record_time
 from stream.wire.event_types import PURCHASE
 from stream.wire.messages import NO_FILTERS, EventPosition, Filters, Problem, Request, RequestKind
 from stream.wire.partitioner import Partitioner
 from stream.wire.times import LAST_MOMENT
 from stream.worker.answers import UNKNOWN_USER, Answers, Made
-from stream.worker.batch import Chunk, DeadLetter, RowOf, record_time
+from stream.worker.batch import Chunk, DeadLetter, RowOf
 
 REPLY_KEY, REPLY_PARTITION = "alluvium-reply-key", "alluvium-reply-partition"
 SEARCH_NOT_AVAILABLE = "search_not_available"

@@ -37,10 +37,9 @@ def score(touched: Iterable[Touched], between: Iterable[Served], popular: Sequen
     ranks: dict[Kind, list[int]] = {}
     popular_ones: dict[str, list[int]] = {}
     for item_id, event_type, served in _pairs(touched, iter(between)):
-        listed = served.items
-        if not listed:
+        rank = served.rank(item_id)
+        if rank < 0:
             continue
-        rank = listed.index(item_id) + 1 if item_id in listed else 0
         ranks.setdefault((served.artifact, event_type), []).append(rank)
         popular_ones.setdefault(event_type, []).append(popular_ranks.get(item_id, 0))
     return _counted(ranks, popular_ones)
@@ -65,5 +64,6 @@ def _counted(ranks: dict[Kind, list[int]], popular: dict[str, list[int]]) -> Sco
 def _pairs(touched: Iterable[Touched], between: Iterator[Served]) -> Iterator[tuple[str, str, Served]]:
     """Each event to score, as item and type, and the list before it."""
     for user in touched:
-        for event, state in user.asked:
-            yield event.item_id, event.event_type, user.before if state is None else next(between)
+        for asked in user.asked:
+            event = asked.event
+            yield event.item_id, event.event_type, user.before if asked.state is None else next(between)

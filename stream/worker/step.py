@@ -130,7 +130,7 @@ class MicroBatch:
         finally:
             self._undelivered = {}
         if prepared.serving.snapshot is None:
-            self._knowledge.observe(event for user in prepared.touched for event in user.applied)
+            self._knowledge.observe([event for user in prepared.touched for event in user.applied])
         self._measuring.batch(prepared)
         return True
 
@@ -176,6 +176,8 @@ class MicroBatch:
     async def _between(self, touched: Sequence[Touched], serving: Serving) -> list[Served]:
         """The lists between the events of one user, which nobody is sent: they are made to score the next event."""
         states = [asked.state for user in touched for asked in user.asked if asked.state is not None]
+        if not states:
+            return []
         artifact = None if serving.snapshot is None else serving.snapshot.artifact_id
         made: list[Served] = []
         common = self._common(touched, serving)
@@ -189,7 +191,7 @@ class MicroBatch:
 
     def _row_after(self, touched: Sequence[Touched]) -> RowOf:
         """Rows as they are after the events of this micro-batch, which come before its requests."""
-        after = {(user.partition, user.user_id.encode()): user for user in touched}
+        after = {(user.partition, user.key): user for user in touched}
 
         def row(partition: int, user: bytes) -> bytes | None:
             changed = after.get((partition, user))
@@ -200,15 +202,19 @@ class MicroBatch:
     def _add_lists(self, outbox: Outbox, touched: Sequence[Touched], lists: Sequence[Made]) -> Rows:
         """Adds a list for each user and the row of each whose state has changed; returns those rows by partition."""
         rows: Rows = {}
+        values: dict[int, list[tuple[bytes, bytes]]] = {}
         for user, made in zip(touched, lists, strict=True):
-            key = user.user_id.encode()
-            outbox.add(self._recommendations, user.partition, key, made.value)
-            if user.changed:
-                user.state.last_recommendation_id = made.recommendation_id
-                user.state.last_artifact = made.artifact
-                user.state.last_items = made.item_ids
-                row = rows.setdefault(user.partition, {})[key] = encode_state(user.state)
-                outbox.add(self._changelog, user.partition, key, row)
+            key, partition = user.key, user.partition
+            values.setdefault(partition, []).append((key, made.value))
+            if user.applied:
+                state = user.state
+                state.last_recommendation_id = made.recommendation_id
+                state.last_artifact = made.artifact
+                rows.setdefault(partition, {})[key] = encode_state(state, made.packed)
+        for partition, lists_of_one in values.items():
+            outbox.add_all(self._recommendations, partition, lists_of_one)
+        for partition, rows_of_one in rows.items():
+            outbox.add_all(self._changelog, partition, rows_of_one.items())
         return rows
 
     def _add_replies(self, outbox: Outbox, replied: Replied) -> None:

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -49,6 +50,33 @@ def is_json(value: bytes) -> bool:
     except (ValueError, RecursionError):  # the encoding fails for half a surrogate pair, which is no text
         return False
     return True
+
+
+class Recorded(msgspec.Struct):
+    value: bytes | None
+    timestamp: int | None = RECORDED
+
+
+usual = st.fixed_dictionaries(
+    {"user_id": st.sampled_from(["u", "", "é"]), "item_id": st.sampled_from(["i", "", "i" * 600, "\ud800"])},
+    optional={
+        "event_type": st.sampled_from(["click", "view", "sneeze"]),
+        "event_id": st.sampled_from(["e", "", None]),
+        "session_id": st.sampled_from(["s", "", None]),
+        "timestamp": st.sampled_from([RECORDED, RECORDED + 10**9, 5, 1.5e12, "2026-11-23T16:04:00Z", "noon", None]),
+        "context": st.sampled_from([None, {"page": "/"}, "none"]),
+    },
+).map(lambda fields: {"event_type": "click", **fields})
+written = objects.map(json.dumps) | usual.map(json.dumps) | usual.map(lambda one: json.dumps({**one, "item_id": "i"}))
+moments = st.sampled_from([RECORDED, None, -1])
+recorded = st.builds(Recorded, st.none() | st.binary(max_size=50) | spoilt() | written.map(str.encode), moments)
+
+
+@given(st.lists(recorded, max_size=5) | st.builds(Recorded, written.map(str.encode)).map(lambda one: [one]))
+def test_many_records_are_decoded_as_each_alone(records: list[Recorded]) -> None:
+    """What is looked at for all of them at once decides nothing else than each record's own decoding would."""
+    alone = [DECODER.event(one.value, -1 if one.timestamp is None else one.timestamp) for one in records]
+    assert DECODER.events(records) == alone
 
 
 @given(st.binary(max_size=200) | spoilt() | objects.map(lambda value: json.dumps(value).encode()))

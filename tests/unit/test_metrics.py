@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from stream.metrics import BatchHistogram
@@ -13,9 +14,8 @@ def test_a_histogram_of_batches_is_a_histogram() -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     batches = BatchHistogram("seconds", "How long.", buckets=bounds, registry=ours)
     single = Histogram("seconds", "How long.", buckets=bounds, registry=theirs)
-    batches.observe_all(values[:3])
-    batches.observe_all(values[3:])
-    batches.observe_all([])
+    for part in (values[:3], values[3:], []):
+        batches.observe_all(np.array(part))
     for value in values:
         single.observe(value)
     assert generate_latest(ours) == generate_latest(theirs)

@@ -84,7 +84,7 @@ def test_a_share_of_the_events_within_bursts_is_scored() -> None:
     asked = [one for user in touched_by(*log, rows=held, scored=few) for one in user.asked]
     assert sum(one.state is None for one in asked) == 100
     assert sum(one.state is not None for one in asked) == sum(
-        few.in_burst(f"u{at % 100}", at) for at in range(101, 1_000)
+        few.in_burst(b"u%d" % (at % 100), at) for at in range(101, 1_000)
     )
     assert 0.2 < (len(asked) - 100) / 899 < 0.3
     none = [
