@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,11 +56,11 @@ class House:
         self.settings: Settings = read_settings(None, self.environment)
         self.store = ArtifactStore(self.settings.artifacts.url, self.settings.artifacts.cache_dir)
         self.log = directory / "trainer.log"
+        self.program: Sequence[str] = (sys.executable, "-m", "stream.cli")
 
     @contextmanager
     def trainer(self, **more: str) -> Iterator[subprocess.Popen[bytes]]:
-        command = [sys.executable, "-m", "stream.cli", "trainer"]
-        process = spawn(command, self.log, environment={**os.environ, **self.environment, **more})
+        process = spawn([*self.program, "trainer"], self.log, environment={**os.environ, **self.environment, **more})
         try:
             yield process
         finally:

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from stream.shop.broker import Broker, free_port
 
 PARTITIONS = 4
 PATIENCE = 60.0
+PROGRAM = (sys.executable, "-m", "stream.cli")
 
 
 def wait_until(true: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:  # noqa: ANN401
@@ -39,12 +40,18 @@ def wait_until(true: Callable[[], Any], what: str, patience: float = PATIENCE) -
 class Worker:
     """One `alluvium worker` process."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, port: int) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        log: Path,
+        port: int,
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
         self.log = log
         self._url = f"http://127.0.0.1:{port}"
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "stream.cli", "worker"],
+                [*program, "worker"],
                 env={**environment, "ALLUVIUM_WORKER__HTTP_PORT": str(port)},
                 cwd=log.parent,
                 stdout=output,
@@ -144,10 +151,10 @@ class Shop:
         assert done.returncode == 0, done.stderr
         return self
 
-    def start_worker(self) -> Worker:
+    def start_worker(self, program: Sequence[str] = PROGRAM) -> Worker:
         """Another worker of the group."""
         log = self.directory / f"worker-{len(self.workers)}.log"
-        worker = Worker(self.environment, log, free_port())
+        worker = Worker(self.environment, log, free_port(), program)
         self.workers.append(worker)
         return worker
 

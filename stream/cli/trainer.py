@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -54,7 +55,8 @@ async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
         return task.result()
     task.cancel()
     await asyncio.wait({task}, timeout=STOP_SECONDS)
-    stderr.print("trainer stopped")
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the disk of a log may be full
+        stderr.print("trainer stopped")
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(0)

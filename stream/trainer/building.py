@@ -60,8 +60,8 @@ def publish(
 ) -> Published:
     """Builds an artifact, makes it visible in one step and reads it back; `created` in epoch milliseconds names it.
 
-    Raises ArtifactError where it does not read back well (it is removed again), OSError where the disk is full or the
-    store is away: nothing half is left.
+    Raises ArtifactError where it does not read back well (it is removed again), and what each file's writer raises
+    where the disk is full or the store is away: nothing half is left.
     """
     progress("publish", 0.0)
     with store.building() as directory:

@@ -31,6 +31,7 @@ class Memory:
         self._most_events = most_events
         self._known_items = known_items
         self._news = 0  # new events and item records absorbed since the last refresh began
+        self._begun = 0  # those with which it began
 
     @property
     def has_news(self) -> bool:
@@ -52,8 +53,13 @@ class Memory:
         self._news += changed
 
     def begin(self) -> None:
-        """A refresh begins: what came until now is no news for the one after it, whatever becomes of this one."""
-        self._news = 0
+        """A refresh begins: what came until now is no news for the one after it, unless this one fails."""
+        self._begun, self._news = self._news, 0
+
+    def failed(self) -> None:
+        """The refresh died of an error, of which its news knew nothing: they are news for the next one."""
+        self._news += self._begun
+        self._begun = 0
 
     def learned(self, child: Snapshot) -> None:
         """A refresh has been published: its snapshot is the next parent, and has learned from all events."""

@@ -115,6 +115,7 @@ class Trainer:
                 raise
             except Exception:  # whatever one refresh dies of, the artifact before it goes on serving
                 log.exception("refresh failed", parent=memory.parent.artifact_id if memory.parent else None)
+                memory.failed()
                 outcome = FAILED
         self._metrics.refresh.labels(outcome).inc()
         if outcome != NOTHING:

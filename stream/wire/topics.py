@@ -31,18 +31,22 @@ class TopicSpec:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
+# What we write ourselves is stamped by the broker: it refuses records of a clock that is an hour ahead, and retention
+# would drop those of one that is days behind. Events and items keep the shop's time.
+STAMPED = {"message.timestamp.type": "LogAppendTime"}
+
 SPECS = (
     TopicSpec(EVENTS, "delete", config={"retention.ms": str(30 * DAY)}),
     TopicSpec(ITEMS, "compact"),
-    TopicSpec(REQUESTS, "delete", config={"retention.ms": str(DAY)}),
-    TopicSpec(RECOMMENDATIONS, "compact,delete", config={"retention.ms": str(7 * DAY)}),
+    TopicSpec(REQUESTS, "delete", config={"retention.ms": str(DAY), **STAMPED}),
+    TopicSpec(RECOMMENDATIONS, "compact,delete", config={"retention.ms": str(7 * DAY), **STAMPED}),
     TopicSpec(
         DEAD_LETTERS,
         "delete",
-        config={"retention.ms": str(30 * DAY), "max.message.bytes": str(DEAD_LETTER_BYTES)},
+        config={"retention.ms": str(30 * DAY), "max.message.bytes": str(DEAD_LETTER_BYTES), **STAMPED},
     ),
-    TopicSpec(ARTIFACTS, "compact", partitions=1),
-    TopicSpec(STATE, "compact", config={"min.cleanable.dirty.ratio": "0.2", "segment.ms": "3600000"}),
+    TopicSpec(ARTIFACTS, "compact", partitions=1, config=STAMPED),
+    TopicSpec(STATE, "compact", config={"min.cleanable.dirty.ratio": "0.2", "segment.ms": "3600000", **STAMPED}),
 )
 
 

@@ -91,6 +91,18 @@ def test_the_window_forgets_the_oldest_and_counts_what_is_new() -> None:
     assert (memory.new_events, memory.has_news, memory.parent) == (0, False, snapshot)
 
 
+def test_what_a_failed_refresh_began_with_is_still_news() -> None:
+    """An error (a full disk, a store that is away) needs no new event to be tried again; a refusal does."""
+    memory = memory_of()
+    memory.absorb(reader_with([record(click("u", "i", n), n) for n in range(10)]), items_of())
+    memory.begin()
+    assert not memory.has_news
+    memory.failed()
+    assert memory.has_news
+    memory.begin()
+    assert not memory.has_news
+
+
 def test_only_items_that_the_parent_has_not_seen_are_news() -> None:
     """The catalogue is read whole at every start; records below the parent's position are known, later ones news."""
     memory = memory_of()
