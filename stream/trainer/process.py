@@ -155,7 +155,8 @@ class Trainer:
         )
 
     async def _dead_letters(self, parent: Parent | None, known_items: Mapping[int, int]) -> DeadLetters:
-        since = 0 if parent is None or not known_items else time_of(parent.manifest.id) - DEAD_LETTER_SLACK_MS
+        now = time.time_ns() // 1_000_000  # the artifact may have been made by a clock that was ahead
+        since = 0 if parent is None or not known_items else min(time_of(parent.manifest.id), now) - DEAD_LETTER_SLACK_MS
         first = await first_unwritten(self._settings.kafka, known_items, max(since, 0))
         return DeadLetters(
             self._tools.client,

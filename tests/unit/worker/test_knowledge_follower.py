@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import uuid
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -25,8 +28,9 @@ from tests.damage import DAMAGES
 class House:
     """A follower without Kafka: what would be read from the topic is handed to it."""
 
-    def __init__(self, directory: Path) -> None:
-        settings = Settings(artifacts=ArtifactSettings(str(directory / "artifacts"), str(directory / "cache")))
+    def __init__(self, directory: Path, url: str = "") -> None:
+        url = url or str(directory / "artifacts")
+        settings = Settings(artifacts=ArtifactSettings(url, str(directory / "cache")))
         self.store = ArtifactStore(settings.artifacts.url, settings.artifacts.cache_dir)
         self.metrics = WorkerMetrics()
         self.knowledge = Knowledge(settings, lambda: 0.0)
@@ -130,6 +134,25 @@ async def test_what_was_refused_is_tried_again(house: House, monkeypatch: pytest
     (tmp_path / "away").rename(tmp_path / "artifacts")
     await house.until(lambda: house.follower.facts["refused"] is None)
     assert house.serving == house.second.id
+
+
+async def test_a_cache_without_space_refuses_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A remote artifact without space for its copy: refused, nothing half left, and with space again it serves."""
+    house = House(tmp_path, f"memory://{uuid.uuid4().hex}")
+    monkeypatch.setattr(knowledge_follower, "RETRY_SECONDS", 0.01)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(house.store._files), "get_file", full)
+        house.announce(house.first.id)
+        await house.until(lambda: house.counted("refused") >= 2)
+        assert list((tmp_path / "cache").iterdir()) == []
+    await house.until(lambda: house.counted("loaded") == 1)
+    assert house.serving == house.first.id
 
 
 async def test_the_last_announcement_counts(house: House) -> None:
