@@ -25,11 +25,11 @@ from stream.worker.faust_fixes import (
     Untouched,
     check_version,
     take_waiting,
+    whole_fetches,
 )
-from stream.worker.fetches import whole_fetches
 
-TAKE = 4  # messages in a micro-batch: all that polls have brought, and some thousand events at most
-BUFFER = 64  # messages that wait in memory
+TAKE = 32  # chunks in a micro-batch: everything that waits after a poll or two, and some thousand events at most
+BUFFER = 1_024  # chunks that wait in memory
 
 Half = TypeVar("Half")
 
@@ -118,7 +118,7 @@ class Agent:
     async def _run(self, stream: Any) -> None:  # noqa: ANN401
         stream.enable_acks = False  # or records that nobody has processed are acknowledged when this ends in an error
         try:
-            async for events in take_waiting(stream, self._app.consumer.hungry, TAKE):
+            async for events in take_waiting(stream, TAKE):
                 await self._micro_batch(stream, events)
                 events.clear()  # Faust waits for messages as long as anybody refers to them
         except Exception as error:  # the boundary: whatever it is, nothing of it may be committed
@@ -137,9 +137,9 @@ class Agent:
         current = [event for event in events if event.message.generation_id == generation]
         if len(current) < len(events):
             consumer.drop(event.message for event in events if event.message.generation_id != generation)
-        chunks = [Chunk(tp.topic, tp.partition, records) for event in current for tp, records in event.message.value]
-        for chunk in chunks:
-            await self._check(consumer, chunk)
+        for event in current:
+            await self._check(consumer, event.message)
+        chunks = [Chunk(event.message.topic, event.message.partition, event.message.value) for event in current]
         if not chunks:
             return
         prepared = await self._step.prepare(chunks, generation)
@@ -163,13 +163,13 @@ class Agent:
             await self._delivery
             self._delivery = None
 
-    async def _check(self, consumer: Any, chunk: Chunk) -> None:  # noqa: ANN401
-        tp = TopicPartition(chunk.topic, chunk.partition)
-        first, last = chunk.records[0].offset, chunk.records[-1].offset
-        expected = self.contiguity.jump(tp, first, last, consumer.next_committed(TP(*tp)))
+    async def _check(self, consumer: Any, message: Any) -> None:  # noqa: ANN401
+        tp = TopicPartition(message.topic, message.partition)
+        first = message.value[0].offset
+        expected = self.contiguity.jump(tp, first, message.offset, consumer.next_committed(message.tp))
         if expected is not None:
             await patiently(partial(check_jump, self._kafka, tp, expected, first))
-            consumer.pass_over(TP(*tp), expected, first)
+            consumer.pass_over(message.tp, expected, first)
 
 
 def committed_offset(app: WorkerApp, tp: TopicPartition) -> int | None:

@@ -1,15 +1,13 @@
-"""Everything that changes how Faust behaves, here and in `fetches`, each change with its upstream issue.
+"""Everything that changes how Faust behaves, in one place, each change with its upstream issue.
 
-1. **Whole fetches.** Faust spends 35 to 90 µs on every record between the consumer thread and the agent, and some
-   hundreds where they come one by one. Here it is handed what one poll has brought (`Fetched`, lists of consecutive
-   records of each partition) and treats it as one message: groups, assignment, tables, recovery, flow control and
-   commits stay Faust's.
+1. **Whole fetches.** Faust spends 35 to 90 µs on every record between the consumer thread and the agent. Here it is
+   handed lists of consecutive records of one partition (`Chunk`s) and treats each as one message: groups, assignment,
+   tables, recovery, flow control and commits stay Faust's.
 2. **Recovery guard** (upstream #596: events are skipped after recovery and committed all the same). The flow stands
    still until partitions have been sought, and a poll in flight keeps its own copy of the active partitions.
 3. **Bulk recovery.** Rows are read by `StateTable.load` once the group has been joined: heartbeats go on meanwhile.
 4. **Taking what waits** without a timer and without acknowledging on errors (upstream #497, #527).
-5. **Waits of a fetch at the broker** that follow the load: events that come steadily are gathered for some
-   milliseconds, the first one after a pause is brought at once.
+5. **Shorter waits** of a fetch at the broker.
 6. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens.
 
 All of it is subclasses handed to Faust's own settings. `PATCHED` pins the source they were written against.
@@ -18,14 +16,15 @@ All of it is subclasses handed to Faust's own settings. `PATCHED` pins the sourc
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.structs import ConsumerRecord
 from faust import Schema
 from faust.streams import Stream
 from faust.tables.manager import TableManager
@@ -33,29 +32,27 @@ from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread as PollThread
+from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP, ConsumerMessage
-from faust.types.tuples import ack_lock
-from mode.utils.futures import notify
 
 from stream.state.table import StateTable
-from stream.worker.fetches import FETCH_WAIT_MILLISECONDS, Fetched, GatheringFetcher
 
 KNOWN_VERSION = "0.15.3"
+CHUNK = 128  # records of one partition in a message: a busy partition cannot keep the others waiting for long
+CHUNK_BYTES = 128 << 10  # and no more than these, but for one larger record: a thousand messages wait in memory
+VALUE_SIZE = attrgetter("serialized_value_size")
 LONGEST_HOLE = 100_000  # offsets that are acknowledged one by one; over a longer hole the commit jumps
-HUNGER_SECONDS = 0.1  # that a poll waits at most for the agent to take the one before
+FETCH_WAIT_MILLISECONDS = 250
+COALESCE_SECONDS = 0.001  # the chunks of one poll arrive within this time of each other
 
 # SHA-256 of the source of what is overridden or relied on from inside; a test compares.
 PATCHED: Mapping[Callable[..., Any], str] = {
     Consumer.getmany: "4b168d84882a70d6e3e2f9804430a63b92f8fd117d3187cbb4aeb54305bda34e",
-    Consumer._get_active_partitions: "b24897f3c7afdb5d02e5741d1a3d3c2bacf595802ed204231544cd7fde4e7eab",
     Consumer.ack: "5fcf41cf45153475de3790dc56fec1b83335956dc8b3bf7ff6bbb2b57627f03f",
     Consumer._drain_messages: "44a2500309e83c630493f6828af50166ec8d96a0b3e4fb2bab735f704ae93417",
     Consumer._new_offset: "1d2c7ea89a7ad4f1a216c1d51936e569162cd66bd56f889e13fd29c910b58eb0",
     Consumer.perform_seek: "0e8c130ff4b0afd82c0be9c5fd831316e10febc62c94032833911096e156d7c6",
     driver.Consumer._to_message: "7c24f6511b2fcef7cbfe73526e78de033bfe0df211f1fd30509d699c9deb6ce4",
-    Fetcher._get_actions_per_node: "1dab2cf937d165d0eeacc8da8ed2b0ebd80b321bb6583757e01cdc1013d31635",
-    Fetcher._proc_fetch_request: "59bf948fff47eed580671971252454daa614df479733f3bedfefe95bc4d8ad30",
-    PollThread.on_start: "38b4e8bd1e10723aed02bb1e8c74ccb02a0b04dec35b9001c51f45fa7f2b611c",
     PollThread._fetch_records: "39a2c6c79fc1455a199629912b533458a720c64983bc957420a42feef6593baa",
     PollThread._create_worker_consumer: "c2701bfc3e6f6cad95c2be36d6a255a86e2c57d18d36cc1082b5fb5c482d99d7",
     Recovery.on_recovery_completed: "6ef567acf072e46da3fccbccc6d662371f634f622c3d510972d5df81f70ae3ac",
@@ -89,13 +86,39 @@ def source_digest(function: Callable[..., Any]) -> str:
     return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
 
 
+def whole_fetches(topics: frozenset[str]) -> type[DefaultSchedulingStrategy]:
+    """For Faust's `ConsumerScheduler` setting: records of `topics` come in lists, partitions take turns."""
+
+    class WholeFetches(DefaultSchedulingStrategy):  # type: ignore[misc]  # Faust is untyped to us
+        def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Any]]:
+            """Pairs of a partition and a list of its records; single records for other topics."""
+            single = {tp: batch for tp, batch in records.items() if tp.topic not in topics}
+            if single:
+                yield from super().iterate(single)
+            waiting = [(tp, batch, 0) for tp, batch in records.items() if tp.topic in topics]
+            while waiting:
+                after = []
+                for tp, batch, start in waiting:
+                    end = chunk_end(batch, start)
+                    yield tp, batch[start:end]
+                    if end < len(batch):
+                        after.append((tp, batch, end))
+                waiting = after
+
+    return WholeFetches
+
+
+def chunk_end(records: Sequence[ConsumerRecord], start: int) -> int:
+    """Where the chunk ends that begins at `start`."""
+    chunk = records[start : start + CHUNK]
+    if sum(map(VALUE_SIZE, chunk)) <= CHUNK_BYTES:
+        return start + len(chunk)
+    sizes: Iterator[int] = accumulate(map(VALUE_SIZE, chunk))
+    return start + max(1, sum(size <= CHUNK_BYTES for size in sizes))
+
+
 class ChunkThread(PollThread):  # type: ignore[misc]  # Faust is untyped to us
     """The thread that polls Kafka."""
-
-    async def on_start(self) -> None:
-        """As Faust does it, with our fetcher."""
-        await super().on_start()
-        self._ensure_consumer()._fetcher.__class__ = GatheringFetcher
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401
         """A fetch that finds nothing holds up those of partitions that came later: Faust has it wait for 1.5 s."""
@@ -119,62 +142,37 @@ class ChunkThread(PollThread):  # type: ignore[misc]  # Faust is untyped to us
 
 
 class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped to us
-    """Turns what a poll has brought into messages and acknowledges all offsets of a message together."""
+    """Turns lists of records into messages and acknowledges all offsets of a list together."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **more)
         self._holes: dict[tuple[TP, int], int] = {}  # first record behind a hole: where the hole starts
-        self.hungry = asyncio.Event()  # the agent waits for more
 
     def _new_consumer_thread(self) -> ChunkThread:
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        """Polls once the agent has taken what the poll before brought: what comes meanwhile comes together."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.hungry.wait(), HUNGER_SECONDS)
-        async for tp, message in super().getmany(timeout):
-            self.hungry.clear()
-            yield tp, message
-
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:  # noqa: ANN401
-        if type(record) is not Fetched:
+        if type(record) is not list:
             return super()._to_message(tp, record)
-        ours = self._get_active_partitions() | self._buffered_partitions
-        fetched = Fetched(part for part in record if part[0] in ours)
-        for part, records in fetched:
-            # Or the drain loop books every message as a compaction gap, in an interval tree.
-            self._read_offset[part] = records[-1].offset - (part == tp)
-        last = next(records[-1] for part, records in fetched if part == tp)
+        last, read = record[-1], self._read_offset[tp]
+        if read is None or last.offset >= read:
+            # Or the drain loop books every chunk as a compaction gap, in an interval tree.
+            self._read_offset[tp] = last.offset - 1
         return ConsumerMessage(
             last.topic, last.partition, last.offset, (last.timestamp or 0) / 1000, last.timestamp_type, (),
-            None, fetched, None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
+            None, record, None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
 
     def ack(self, message: Any) -> bool:  # noqa: ANN401
-        """Acknowledges a message; of what was fetched all offsets, and holes before the first ones."""
-        if type(message.value) is not Fetched:
-            return bool(super().ack(message))
-        with ack_lock:
-            if message.acked:
-                return False
-            message.acked = True
-            self._unacked_messages.discard(message)
-            for tp, records in message.value:
-                self._book(tp, records[0].offset, records[-1].offset)
-            notify(self._waiting_for_ack)
-        return True
-
-    def _book(self, tp: TP, first: int, last: int) -> None:
-        """Offsets that may be committed, as Faust books them one by one."""
-        start, committed = self._holes.pop((tp, first), first), self._committed_offset[tp]
-        if (committed is not None and last < committed) or last in self._acked_index[tp]:
-            return
-        self._acked_index[tp].add(last)
-        if first - start > LONGEST_HOLE:
-            self._committed_offset[tp] = start = first
-        self._acked[tp].extend(range(start, last + 1))
-        self._n_acked += 1
+        """Acknowledges a message; for a chunk the offsets before its last one too, and a hole before its first one."""
+        done: bool = super().ack(message)
+        if done and type(message.value) is list:
+            tp, first = message.tp, message.value[0].offset
+            start = self._holes.pop((tp, first), first)
+            if first - start > LONGEST_HOLE:
+                self._committed_offset[tp] = start = first
+            self._acked[tp].extend(range(start, message.offset))
+        return done
 
     def next_committed(self, tp: TP) -> int | None:
         """What the group has committed for a partition: where reading resumed. None before the first commit."""
@@ -204,12 +202,12 @@ class Untouched(Schema):  # type: ignore[misc]  # Faust is untyped to us
     """The agent gets the records as they are: decoding, and what to do with bad input, is ours."""
 
     def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> None:  # noqa: ANN401
-        """No key: there are many."""
+        """No key: a chunk has many."""
 
-    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Fetched:  # noqa: ANN401, ARG002
-        """What was fetched."""
-        fetched: Fetched = message.value
-        return fetched
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> list[ConsumerRecord]:  # noqa: ANN401, ARG002
+        """The list of records."""
+        records: list[ConsumerRecord] = message.value
+        return records
 
 
 class GuardedRecovery(Recovery):  # type: ignore[misc]  # Faust is untyped to us
@@ -246,7 +244,7 @@ class GuardedTableManager(TableManager):  # type: ignore[misc]  # Faust is untyp
         return guarded
 
 
-async def take_waiting(stream: Any, hungry: asyncio.Event, most: int) -> AsyncIterator[list[Any]]:  # noqa: ANN401
+async def take_waiting(stream: Any, most: int) -> AsyncIterator[list[Any]]:  # noqa: ANN401
     """Yields what waits in the stream, at most about `most` messages, as Faust's events; the caller acknowledges them.
 
     As `Stream.noack_take`, but woken by an arrival where that polls by a timer.
@@ -267,9 +265,9 @@ async def take_waiting(stream: Any, hungry: asyncio.Event, most: int) -> AsyncIt
     stream.add_processor(keep)
     stream._enable_passive(channel)
     while not stream.should_stop:
-        if not waiting:
-            hungry.set()
         await stream.wait_for_stopped(arrived)
+        if len(waiting) < most:
+            await asyncio.sleep(COALESCE_SECONDS)
         taken = waiting.copy()
         waiting.clear()
         arrived.clear()

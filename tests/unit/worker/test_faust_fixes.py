@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from faust.types import TP, ConsumerMessage
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
 
 from stream.worker import faust_fixes
 from stream.worker.faust_fixes import (
+    CHUNK,
+    CHUNK_BYTES,
     PATCHED,
-    ChunkConsumer,
     UnknownFaustError,
     check_version,
     source_digest,
+    whole_fetches,
 )
-from stream.worker.fetches import Fetched
 
 
 @pytest.mark.parametrize("function", PATCHED, ids=lambda function: str(function.__qualname__))
@@ -36,44 +37,52 @@ def test_another_faust_is_refused_unless_allowed(monkeypatch: pytest.MonkeyPatch
     check_version(allow_other=True)
 
 
-def consumer_of(**state: Any) -> ChunkConsumer:  # noqa: ANN401
-    """A consumer that has just what Faust books by."""
-    real = ChunkConsumer.__new__(ChunkConsumer)
-    books = {"_acked": defaultdict(list), "_acked_index": defaultdict(set), "_committed_offset": defaultdict(int)}
-    real.__dict__.update(books, _unacked_messages=set(), _n_acked=0, _waiting_for_ack=None, _holes={}, **state)
-    return real
+def sized(size: int) -> Any:  # noqa: ANN401
+    return SimpleNamespace(serialized_value_size=size)
 
 
-def records(*offsets: int) -> list[Any]:
-    return [
-        SimpleNamespace(topic="fast", partition=0, offset=offset, timestamp=0, timestamp_type=0) for offset in offsets
-    ]
+def test_large_records_come_in_short_lists() -> None:
+    """A thousand lists wait in memory: none is larger than so many bytes, unless one record is."""
+    sizes = [CHUNK_BYTES // 4] * 6 + [10, 3 * CHUNK_BYTES, 10, CHUNK_BYTES, 5]
+    batch = [sized(size) for size in sizes]
+    given = [lot for _, lot in whole_fetches(frozenset({"fast"}))().iterate({TP("fast", 0): batch})]
+    assert [record for lot in given for record in lot] == batch
+    assert [len(lot) for lot in given] == [4, 3, 1, 1, 1, 1]
 
 
-def test_a_message_is_acknowledged_with_all_its_offsets() -> None:
-    """Those of every partition and of a hole before the first one, once; what is committed already is not booked."""
-    one, two, old = TP("fast", 0), TP("fast", 1), TP("fast", 2)
-    consumer = consumer_of()
-    consumer.pass_over(one, 3, 5)
-    consumer._committed_offset[old] = 9
-    fetched = Fetched([(one, records(5, 6, 9)), (two, records(0)), (old, records(7, 8))])
-    message = ConsumerMessage("fast", 0, 9, 0.0, 0, (), None, fetched, None, 0, 0, one)
-    consumer._unacked_messages.add(message)
-    assert [message.ack(consumer) for _ in range(2)] == [True, False]
-    assert not consumer._unacked_messages
-    assert consumer._acked == {one: [3, 4, 5, 6, 7, 8, 9], two: [0]}
-    assert {tp: last for tp, last in consumer._acked_index.items() if last} == {one: {9}, two: {0}}
+def test_records_come_in_lists_round_robin_and_lose_nothing() -> None:
+    """Each partition's records stay in order, no list is longer than a chunk, and partitions take turns."""
+    busy, calm, other = TP("fast", 0), TP("fast", 1), TP("slow", 0)
+    records = {busy: [sized(10)] * (2 * CHUNK + 3), calm: [sized(7), sized(-1)], other: ["a", "b"]}
+    given = list(whole_fetches(frozenset({"fast"}))().iterate(records))
+    fast = [(tp, batch) for tp, batch in given if tp.topic == "fast"]
+    assert [tp for tp, _ in fast] == [busy, calm, busy, busy]
+    assert [record for tp, batch in fast if tp == busy for record in batch] == records[busy]
+    assert [record for tp, record in given if tp == other] == ["a", "b"]
+    assert max(len(batch) for _, batch in fast) == CHUNK
 
 
-def test_partitions_that_are_not_ours_any_more_are_left_out_of_a_message() -> None:
-    """Of a poll that was in flight while they were revoked; and no message is booked as a gap of a compacted topic."""
-    ours, busy, lost = TP("fast", 0), TP("fast", 1), TP("fast", 2)
-    app = SimpleNamespace(consumer_generation_id=3)
-    consumer = consumer_of(
-        app=app, _active_partitions={ours}, _buffered_partitions={busy}, _read_offset={ours: 2, busy: 1, lost: 1}
-    )
-    fetched = Fetched([(ours, records(3, 4)), (busy, records(2)), (lost, records(2))])
-    message = consumer._to_message(ours, fetched)
-    assert [tp for tp, _ in message.value] == [ours, busy]
-    assert (message.tp, message.offset, message.generation_id) == (ours, 4, 3)
-    assert consumer._read_offset == {ours: 3, busy: 2, lost: 1}
+def test_a_chunk_is_acknowledged_with_all_its_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust books the last offset; the others of the chunk and those of a hole before it are added, once."""
+    tp = TP("fast", 0)
+    consumer = SimpleNamespace(_acked={tp: []}, _holes={(tp, 5): 3})
+    outcomes = iter([True, False])
+
+    def book(self: Any, message: Any) -> bool:  # noqa: ANN401
+        done = next(outcomes)
+        if done:
+            self._acked[tp].append(message.offset)
+        return done
+
+    monkeypatch.setattr(driver.Consumer, "ack", book)
+    chunk = [SimpleNamespace(offset=offset) for offset in (5, 6, 9)]
+    message = SimpleNamespace(tp=tp, value=chunk, offset=9)
+    for _ in range(2):
+        ack(consumer, message)
+    assert sorted(consumer._acked[tp]) == [3, 4, 5, 6, 7, 8, 9]
+
+
+def ack(consumer: SimpleNamespace, message: SimpleNamespace) -> None:
+    real = faust_fixes.ChunkConsumer.__new__(faust_fixes.ChunkConsumer)
+    real.__dict__.update(consumer.__dict__)
+    real.ack(message)
