@@ -39,5 +39,5 @@ class LivePopularity:
         ['c', 'a']
         """
         if self._ranking is None:
-            self._ranking = sorted(self._counts, key=lambda item_id: (-self._counts[item_id], item_id))
+            self._ranking = sorted(sorted(self._counts), key=self._counts.__getitem__, reverse=True)  # which keeps ties
         return self._ranking if count is None else self._ranking[:count]

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from stream.knowledge.serving import Serving
+from stream.knowledge.serving import RankedList, Serving
 from stream.logs import Log
 from stream.metrics import WorkerMetrics
 from stream.queries import ScoredEvents
 from stream.settings import Settings
 from stream.wire.partitioner import partitions_of
-from stream.worker.answers import Made
 from stream.worker.batch import Served, Touched, outcome_counts
 from stream.worker.prepared import Prepared
 from stream.worker.scoring import DEPTHS, Score, score
@@ -90,9 +89,10 @@ class Measuring:
         kinds.update((reply.kind, reply.made.fallback or NO_FALLBACK) for reply in replied.replies)
         for (kind, fallback), count in kinds.items():
             metrics.recommendations.labels(kind, fallback).inc(count)
-        every = [*lists, *(reply.made for reply in replied.replies)]
-        metrics.recommended_items.inc(sum(len(made.item_ids) for made in every))
-        metrics.exploration_slots.inc(sum(made.drawn for made in every))
+        answers = [reply.made for reply in replied.replies]
+        for made in (lists, answers):
+            metrics.recommended_items.inc(sum(len(one.item_ids) for one in made))
+            metrics.exploration_slots.inc(sum(one.drawn for one in made))
         now = time.time_ns() // 1_000_000
         oldest = np.array([user.oldest_record_time for user in touched], np.int64)
         metrics.event_to_recommendation.observe_all(np.maximum(now - oldest, 0) / 1000)
@@ -135,7 +135,7 @@ class Measuring:
             metrics.artifact_reciprocal_rank.add(0, total, names[artifact])
         metrics.prequential_reciprocal_rank.add(scored.events.total(), sum(scored.reciprocal_ranks.values()))
 
-    def _coverage(self, lists: Sequence[Made], serving: Serving) -> None:
+    def _coverage(self, lists: Sequence[RankedList], serving: Serving) -> None:
         snapshot = serving.snapshot
         if snapshot is None or len(snapshot) == 0:
             return

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stream.knowledge.serving import Serving
-from stream.worker.answers import Made
+from stream.knowledge.serving import RankedList, Serving
 from stream.worker.batch import DeadLetter, Touched
 from stream.worker.outbox import Outbox
 from stream.worker.requests import Replied
@@ -24,7 +23,7 @@ class Prepared:
     outbox: Outbox
     rows: Rows  # of the users whose state has changed
     touched: Sequence[Touched]
-    lists: Sequence[Made]  # one for each of them
+    lists: Sequence[RankedList]  # one for each of them
     dead: Sequence[DeadLetter]  # events
     replied: Replied
     scored: Score

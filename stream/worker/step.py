@@ -24,7 +24,7 @@ from stream.wire.messages import EventPosition
 from stream.wire.partitioner import PARTITIONERS
 from stream.wire.times import to_iso
 from stream.wire.topics import DEAD_LETTERS, EVENTS, RECOMMENDATIONS, REQUESTS, changelog_name
-from stream.worker.answers import Answers, Made, Version
+from stream.worker.answers import Answers, Version
 from stream.worker.batch import Chunk, DeadLetter, RowOf, Served, Touched, decode, fold
 from stream.worker.dead_letters import Tail
 from stream.worker.knowledge import Knowledge
@@ -80,8 +80,8 @@ class MicroBatch:
         1. Take one version of all knowledge for the whole micro-batch.
         2. Decode each record; what cannot be read becomes a dead letter.
         3. Fold events into the states of their users; what stands at or below the stamp changes nothing.
-        4. Recommend for every user touched, score their events, and answer the requests.
-        5. Gather rows, lists and dead letters into one producer batch per topic and partition.
+        4. Recommend for every user touched, gathering lists and rows, score the users' events, answer the requests.
+        5. Gather the rest into the producer batches, one per topic and partition.
 
         It may run while the micro-batch before it, of the same generation, is delivered: that one's rows count already.
         """
@@ -98,13 +98,12 @@ class MicroBatch:
         with measuring.stage("state"):
             touched = fold(decoded, self._row, measuring.scored)
         # 4. recommend
-        lists = await self._recommend(touched, serving, answers)
+        outbox = Outbox(self._producer)
+        lists, rows = await self._recommend(touched, serving, answers, outbox)
         scored = measuring.score(touched, await self._between(touched, serving), serving)
         replied = self._requests.reply(requests, serving, answers, self._row_after(touched if requests else ()))
         # 5. gather
-        outbox = Outbox(self._producer)
         with measuring.stage("gather"):
-            rows = self._add_lists(outbox, touched, lists)
             self._add_replies(outbox, replied)
             await self._add_dead_letters(outbox, [*decoded.dead, *replied.dead])
         return Prepared(generation, serving, outbox, rows, touched, lists, decoded.dead, replied, scored)
@@ -150,22 +149,28 @@ class MicroBatch:
         )
         return Answers(version, to_iso(time.time_ns() // 1_000_000))
 
-    async def _recommend(self, touched: Sequence[Touched], serving: Serving, answers: Answers) -> list[Made]:
-        """One list for each user touched, in slices: between them the loop sees to heartbeats and to new chunks."""
+    async def _recommend(
+        self, touched: Sequence[Touched], serving: Serving, answers: Answers, outbox: Outbox
+    ) -> tuple[list[RankedList], Rows]:
+        """One list for each user touched, in slices: between them the loop sees to heartbeats and to new chunks.
+
+        A slice's messages and rows are added to the outbox at once: the memory they took is still near for the next.
+        """
         width = SLICE_BEHIND if sum(len(user.events) for user in touched) > BEHIND else SLICE
         common = self._common(touched, serving)
-        made: list[Made] = []
+        lists: list[RankedList] = []
+        rows: Rows = {}
         for start in range(0, len(touched), width):
             users = touched[start : start + width]
             if common is not None:
                 ranked = common * len(users)
             else:
                 ranked = serving.recommend([self._queries.ask(user.state) for user in users], self._measuring.stage)
-            for user, listed in zip(users, ranked, strict=True):
-                seen = EventPosition(self._events, user.partition, user.newest)
-                made.append(answers.for_user(user.user_id, user.state, seen, listed))
+            with self._measuring.stage("gather"):
+                self._add_lists(outbox, users, ranked, answers, rows)
+            lists += ranked
             await _others_turns()
-        return made
+        return lists, rows
 
     def _common(self, touched: Sequence[Touched], serving: Serving) -> list[RankedList] | None:
         """The list that all of them get, if histories count for nothing, as before the first artifact."""
@@ -199,23 +204,25 @@ class MicroBatch:
 
         return row
 
-    def _add_lists(self, outbox: Outbox, touched: Sequence[Touched], lists: Sequence[Made]) -> Rows:
-        """Adds a list for each user and the row of each whose state has changed; returns those rows by partition."""
-        rows: Rows = {}
-        values: dict[int, list[tuple[bytes, bytes]]] = {}
-        for user, made in zip(touched, lists, strict=True):
-            key, partition = user.key, user.partition
-            values.setdefault(partition, []).append((key, made.value))
+    def _add_lists(
+        self, outbox: Outbox, users: Sequence[Touched], lists: Sequence[RankedList], answers: Answers, rows: Rows
+    ) -> None:
+        """Adds the message of each user's list, and the row of each whose state has changed; puts that into `rows`."""
+        messages: dict[int, list[tuple[bytes, bytes]]] = {}
+        changed: dict[int, list[tuple[bytes, bytes]]] = {}
+        for user, ranked in zip(users, lists, strict=True):
+            key, partition, state = user.key, user.partition, user.state
+            made = answers.for_user(user.user_id, state, EventPosition(self._events, partition, user.newest), ranked)
+            messages.setdefault(partition, []).append((key, made.value))
             if user.applied:
-                state = user.state
                 state.last_recommendation_id = made.recommendation_id
                 state.last_artifact = made.artifact
-                rows.setdefault(partition, {})[key] = encode_state(state, made.packed)
-        for partition, lists_of_one in values.items():
-            outbox.add_all(self._recommendations, partition, lists_of_one)
-        for partition, rows_of_one in rows.items():
-            outbox.add_all(self._changelog, partition, rows_of_one.items())
-        return rows
+                changed.setdefault(partition, []).append((key, encode_state(state, made.packed)))
+        for partition, of_one in messages.items():
+            outbox.add_all(self._recommendations, partition, of_one)
+        for partition, of_one in changed.items():
+            outbox.add_all(self._changelog, partition, of_one)
+            rows.setdefault(partition, {}).update(of_one)
 
     def _add_replies(self, outbox: Outbox, replied: Replied) -> None:
         for reply in replied.replies:
