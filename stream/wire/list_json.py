@@ -6,7 +6,7 @@ takes three times as long.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import msgspec
@@ -37,7 +37,15 @@ class _Sources(dict[tuple[str, ...], bytes]):
         return piece
 
 
-_HEADS, _SOURCES = _Heads(), _Sources()
+class _Certain(dict[tuple[str, ...], bytes]):
+    """The piece from an item's score to its reason, by its sources, of an item that stands there for certain."""
+
+    def __missing__(self, sources: tuple[str, ...]) -> bytes:
+        piece = self[sources] = _SOURCES[sources] + b"1.0"
+        return piece
+
+
+_HEADS, _SOURCES, _CERTAIN = _Heads(), _Sources(), _Certain()
 
 
 def items_json(
@@ -47,9 +55,14 @@ def items_json(
     count = len(item_ids)
     if count == 0:
         return b"[]"
-    numbers = _JSON.encode(scores + propensities)[1:-1].split(b",")
-    heads, middles = map(_HEADS.__getitem__, item_ids), map(_SOURCES.__getitem__, sources)
-    pieces = zip(heads, numbers[:count], middles, numbers[count:], strict=True)
+    heads = map(_HEADS.__getitem__, item_ids)
+    pieces: Iterable[tuple[bytes, ...]]
+    if propensities.count(1.0) == count:  # nothing drawn by lot: most lists
+        numbers = _JSON.encode(scores)[1:-1].split(b",")
+        pieces = zip(heads, numbers, map(_CERTAIN.__getitem__, sources), strict=True)
+    else:
+        numbers = _JSON.encode(scores + propensities)[1:-1].split(b",")
+        pieces = zip(heads, numbers[:count], map(_SOURCES.__getitem__, sources), numbers[count:], strict=True)
     return b"[" + b"".join(chain.from_iterable(pieces))[len(_BETWEEN) :] + b',"reason":null}]'
 
 

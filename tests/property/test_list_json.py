@@ -30,6 +30,7 @@ versions = st.builds(
     st.none() | st.builds(EventPosition, text, st.integers(0, 99), st.integers(-1, 2**62)),
     st.sampled_from(["popular", "unknown_user", None]),
     st.booleans(),
+    st.booleans(),
 )
 def test_a_list_from_pieces_is_what_msgspec_writes(  # noqa: PLR0917
     columns: list[tuple[str, float, tuple[str, ...], list[str], float]],
@@ -39,10 +40,11 @@ def test_a_list_from_pieces_is_what_msgspec_writes(  # noqa: PLR0917
     seen: EventPosition | None,
     fallback: str | None,
     reasons: bool,
+    certain: bool,
 ) -> None:
     """Any ids, numbers, reasons, provenance and absent fields, for events and for requests."""
     item_ids, scores = [place[0] for place in columns], [place[1] for place in columns]
-    sources, chances = [place[2] for place in columns], [place[4] for place in columns]
+    sources, chances = [place[2] for place in columns], [1.0 if certain else place[4] for place in columns]
     because = [place[3] if reasons else [] for place in columns]
     ranked = RankedList(item_ids, scores, sources, because, chances, fallback)
     items = [
