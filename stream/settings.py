@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,38 +16,11 @@ import msgspec
 
 import indexing.sources
 from stream.passwords import SECRETS, read_passwords
+from stream.ranges import problem_with
 from stream.wire.event_types import DEFAULT_EVENT_TYPES, EventType, EventTypes
 
 DEFAULT_FILE = Path("alluvium.toml")
 ENVIRONMENT_PREFIX = "ALLUVIUM_"
-PORTS = (0, 65_535)
-RANGES: dict[str, tuple[float, float]] = {
-    "kafka.partitions": (1, 10_000),
-    "kafka.replication_factor": (1, 1_000),
-    "events.max_bytes": (64, 8 << 20),
-    "events.max_id_bytes": (1, 65_536),
-    "events.max_ahead_seconds": (0, math.inf),
-    "worker.http_port": PORTS,
-    "worker.session_timeout_seconds": (1, 1_800),  # what brokers grant: group.min/max.session.timeout.ms
-    "worker.startup_seconds": (1, math.inf),
-    "worker.scored_users": (0, 1),
-    "worker.scored_bursts": (0, 1),
-    "recommend.count": (1, 200),
-    "recommend.new_slots": (0, 10),
-    "trainer.refresh_seconds": (0.001, math.inf),
-    "trainer.http_port": PORTS,
-    "trainer.session_timeout_seconds": (1, 1_800),
-    "trainer.window_events": (1, math.inf),
-    "trainer.min_events": (1, math.inf),
-    "trainer.threads": (1, 4_096),
-    "model.learning_rate": (0, 10),
-    "model.row_learning_rate": (0, 10),
-    "model.ranker_learning_rate": (0, 10),
-    "model.short_refresh": (0, 1),
-    "model.short_rate": (0, 10),
-    "artifacts.keep": (1, math.inf),
-    "broker.port": PORTS,
-}
 
 
 class SettingsError(ValueError):
@@ -247,7 +219,9 @@ def read_settings(file: Path | None, environment: Mapping[str, str]) -> Settings
         indexing.sources.check(settings.model.sources)
     except (msgspec.ValidationError, ValueError) as error:
         raise SettingsError(f"settings: {error}") from None
-    _check_ranges(settings)
+    wrong = problem_with(settings)
+    if wrong is not None:
+        raise SettingsError(f"settings: {wrong}")
     return settings
 
 
@@ -308,12 +282,3 @@ def _listed(variable: str, text: str) -> Any:  # noqa: ANN401 - msgspec checks i
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise SettingsError(f"environment variable {variable} must be a JSON list: {error}") from None
-
-
-def _check_ranges(settings: Settings) -> None:
-    for name, (least, most) in RANGES.items():
-        section, _, key = name.partition(".")
-        value = getattr(getattr(settings, section), key)
-        if not least <= value <= most:
-            bounds = f"at least {least:g}" if most == math.inf else f"between {least:g} and {most:g}"
-            raise SettingsError(f"settings: {name} must be {bounds}, is {value:g}")

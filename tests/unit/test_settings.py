@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.settings import RANGES, Settings, SettingsError, read_settings, redacted, section_types, setting_names
+from stream.ranges import RANGES
+from stream.settings import Settings, SettingsError, read_settings, redacted, section_types, setting_names
 
 
 def write(folder: Path, text: str) -> Path:
