@@ -17,7 +17,7 @@ from rich.table import Column, Table
 
 from stream.cli.common import WRONG_USAGE, JsonOption, fail, load_settings, print_json, print_json_line, run, stdout
 from stream.letters.reading import Letter, Line, RepairError, Wanted, as_line, read_letters, read_repaired
-from stream.letters.replaying import Replay
+from stream.letters.replaying import AnotherReplayError, Replay
 from stream.letters.replaying import replay as put_back
 from stream.settings import KafkaSettings, Settings
 from stream.wire import topics
@@ -109,6 +109,8 @@ def _errors(settings: Settings) -> Iterator[None]:
         yield
     except RepairError as error:
         fail(str(error), WRONG_USAGE)
+    except AnotherReplayError as error:
+        fail(str(error))
     except (KafkaError, OSError) as error:
         fail(f"{settings.kafka.bootstrap_servers}: {error}")
 

@@ -1,5 +1,8 @@
 """Puts repaired or by now valid dead letters back to the topics they came from, each once however often it is tried.
 
+One replay at a time: each begins with the same transactional id, and from that moment Kafka refuses those before it,
+whose records all stand by then and are seen. Readers of these topics look at every record, of aborted transactions too.
+
 A record put back carries the source of its letter in a header. A replay reads its target from the time of the oldest
 letter on and leaves out what stands there already, so one that was killed in between goes on where it was. An event
 without an id gets the one that it had by default, its source, which user state knows to apply once. In a compacted
@@ -9,11 +12,12 @@ topic a newer record of the key says the same, and that the letter is out of dat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
 from stream.kafka import admin_client, producer, read_topic
 from stream.letters.reading import Letter, Line, RepairError, Wanted, read_letters, repair
@@ -24,7 +28,12 @@ from stream.wire.partitioner import PARTITIONERS
 from stream.wire.topics import EVENTS, ITEMS, REQUESTS, topic_config
 
 SKEW_MS = 3_600_000  # clocks of those who wrote letters and of those who put them back may differ by this much
-TOGETHER = 1_000  # records whose deliveries are awaited together
+TOGETHER = 1_000  # records of one transaction
+REPLAYS = "dead-letters-replay"  # the transactional id, behind the prefix of topics
+
+
+class AnotherReplayError(RuntimeError):
+    """Another replay was started while this one ran. Operator action: none, or run it again once that has ended."""
 
 
 class Replay(msgspec.Struct):
@@ -48,12 +57,33 @@ async def replay(
 ) -> Replay:
     """Puts back those of the wanted letters that are valid now; with `repaired`, those alone, as they are there.
 
-    Raises RepairError for a repaired line without a letter, KafkaError.
+    Raises RepairError for a repaired line without a letter, AnotherReplayError, KafkaError.
     """
-    kafka, result = settings.kafka, Replay(dry_run)
-    letters = {letter.source: letter async for letter in read_letters(kafka, wanted)}
-    chosen = list(letters.values()) if repaired is None else _repaired(letters, repaired)
-    valid = _valid(chosen, settings, now, result)
+    result = Replay(dry_run)
+    if dry_run:
+        result.sent = len(await _letters_due(settings, wanted, now, repaired, result))
+        return result
+    kafka = settings.kafka
+    try:
+        async with producer(kafka, transactional_id=kafka.topic_prefix + REPLAYS) as client:
+            async with client.transaction():  # empty: of what a replay before sends, Kafka takes nothing from now on
+                pass
+            due = await _letters_due(settings, wanted, now, repaired, result)
+            await _send(client, kafka, due)
+    except (ProducerFenced, InvalidProducerEpoch):
+        raise AnotherReplayError(
+            "another replay has begun and goes on with the same letters: what this one has sent counts"
+        ) from None
+    result.sent = len(due)
+    return result
+
+
+async def _letters_due(
+    settings: Settings, wanted: Wanted, now: int, repaired: dict[str, Line] | None, result: Replay
+) -> list[Letter]:
+    """Those to send."""
+    kafka = settings.kafka
+    valid = await _valid(settings, wanted, now, repaired, result)
     targets = {letter.topic for letter in valid}
     async with admin_client(kafka) as admin:
         retention = await topic_config(admin, sorted(targets), "retention.ms", "-1")
@@ -66,36 +96,38 @@ async def replay(
         else:
             kept = int(retention[target])
             due += await _due(kafka, target, there, now - kept if kept >= 0 else 0, result)
-    if due and not dry_run:
-        async with producer(kafka) as client:
-            await _send(client, kafka, due)
-    result.sent = len(due)
-    return result
+    return due
 
 
-def _repaired(letters: dict[str, Letter], repaired: dict[str, Line]) -> list[Letter]:
-    strangers = [source for source in repaired if source not in letters]
+async def _valid(
+    settings: Settings, wanted: Wanted, now: int, repaired: dict[str, Line] | None, result: Replay
+) -> list[Letter]:
+    """Those that decode under the present settings; of the others, of which there may be millions, none is kept."""
+    decoder, valid, seen = Decoder(settings.events), list[Letter](), set[str]()
+    async for letter in read_letters(settings.kafka, wanted):
+        source = letter.source
+        if source in seen or (repaired is not None and source not in repaired):
+            continue
+        seen.add(source)
+        whole = letter if repaired is None else repair(letter, repaired[source])
+        if whole.topic == settings.kafka.topic_prefix + EVENTS and not whole.cut:
+            whole = whole._replace(value=identified(whole))
+        if _is_valid(whole, settings.kafka, decoder, now, result):
+            valid.append(whole)
+    strangers = [source for source in repaired or () if source not in seen]
     if strangers:
         raise RepairError(f"no such dead letter, or not among those asked for: {', '.join(strangers[:5])}")
-    return [repair(letters[source], line) for source, line in repaired.items()]
-
-
-def _valid(letters: Iterable[Letter], settings: Settings, now: int, result: Replay) -> list[Letter]:
-    """Those that decode under the present settings, events with their ids and times made explicit."""
-    decoder, valid = Decoder(settings.events), []
-    for letter in letters:
-        if letter.cut:
-            result.cut += 1
-            continue
-        whole = letter
-        if letter.topic == settings.kafka.topic_prefix + EVENTS:
-            whole = letter._replace(value=identified(letter))
-        problem = check(whole, settings.kafka, decoder, now)
-        if problem is None:
-            valid.append(whole)
-        else:
-            result.bad(problem.code)
     return valid
+
+
+def _is_valid(letter: Letter, kafka: KafkaSettings, decoder: Decoder, now: int, result: Replay) -> bool:
+    if letter.cut:
+        result.cut += 1
+        return False
+    problem = check(letter, kafka, decoder, now)
+    if problem is not None:
+        result.bad(problem.code)
+    return problem is None
 
 
 def check(letter: Letter, kafka: KafkaSettings, decoder: Decoder, now: int) -> Rejection | None:
@@ -195,17 +227,22 @@ async def _send(client: AIOKafkaProducer, kafka: KafkaSettings, letters: Sequenc
     ordered = sorted(letters, key=lambda letter: (letter.topic, letter.partition, letter.offset))
     counts = {topic: len(await client.partitions_for(topic)) for topic in {letter.topic for letter in letters}}
     for start in range(0, len(ordered), TOGETHER):
-        deliveries = [
-            await client.send(
-                letter.topic,
-                letter.value,
-                key=letter.key,
-                partition=home(letter, kafka, counts[letter.topic]),
-                headers=[*letter.headers, (REPLAYED, letter.source.encode())],
-            )
-            for letter in ordered[start : start + TOGETHER]
-        ]
-        await asyncio.gather(*deliveries)
+        async with client.transaction():
+            deliveries: list[asyncio.Future[Any]] = []
+            try:
+                for letter in ordered[start : start + TOGETHER]:
+                    partition = home(letter, kafka, counts[letter.topic])
+                    headers = [*letter.headers, (REPLAYED, letter.source.encode())]
+                    deliveries.append(
+                        await client.send(
+                            letter.topic, letter.value, key=letter.key, partition=partition, headers=headers
+                        )
+                    )
+            finally:
+                outcomes = await asyncio.gather(*deliveries, return_exceptions=True)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
 
 
 def home(letter: Letter, kafka: KafkaSettings, partitions: int) -> int:

@@ -81,9 +81,10 @@ def state_row(data: bytes) -> None:
     """A state whose row reads back, or an error of the codec: no row is half read."""
     try:
         state = decode_state(data)
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, IndexError):
         return
-    assert decode_state(encode_state(state)) == state
+    row = encode_state(state)
+    assert encode_state(decode_state(row)) == row
 
 
 def settings(data: bytes) -> None:

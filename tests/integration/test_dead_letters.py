@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -138,3 +141,32 @@ def test_repairs_of_nothing_are_refused(shop: Shop) -> None:
         done = shop.alluvium("dead-letters", "replay", "--from-file", "-", given=given)
         assert (done.returncode, done.stdout) == (2, "")
         assert says in done.stderr
+
+
+def test_replays_at_the_same_moment_send_each_letter_once(shop: Shop) -> None:
+    """More letters of one user than a user's state remembers ids of, so that nothing but the replays could tell; some
+    replays are refused, one is killed, and one more sends what is left.
+    """
+    events = 3_000
+    for number in range(events):
+        shop.send("events", "ann", {"user_id": "ann", "item_id": f"i{number}", "event_type": "teleport"})
+    shop.flush()
+    worker = shop.start_worker().wait_until_ready()
+    wait_until(lambda: sum(end for _, end in shop.watermarks("dead-letters")) == events, "the letters")
+    assert worker.stop() == 0
+    shop.environment["ALLUVIUM_EVENTS__TYPES"] = TELEPORT
+    command = [sys.executable, "-m", "stream.cli", "dead-letters", "replay", "--json"]
+    running = [
+        subprocess.Popen(command, env=shop.environment, cwd=shop.directory, stdout=PIPE, stderr=PIPE, text=True)
+        for _ in range(4)
+    ]
+    wait_until(lambda: sum(end for _, end in shop.watermarks("events")) > events, "a replay to send")
+    running[0].kill()
+    for replay in running[1:]:
+        _output, said = replay.communicate(timeout=120)
+        assert replay.returncode == 0 or "another replay has begun" in said, said
+    running[0].communicate()
+    last = replayed(shop)
+    assert last["sent_before"] + last["sent"] == events
+    marks = [dict(record.headers()).get("alluvium-replayed") for record in shop.read("events") if record.headers()]
+    assert len(marks) == len(set(marks)) == events
