@@ -14,7 +14,7 @@ DEV := $(VENV)/.alluvium-dev
 # Idle OpenMP threads sleep: learning and serving share the cores.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help demo broker bench install test lint types format audit clean
+.PHONY: help demo broker bench install test lint types format audit fuzz clean
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' Makefile
 
@@ -48,6 +48,10 @@ audit: ## Known vulnerabilities of every pinned dependency, by pip-audit and the
 	$(PYTHON) -m venv .cache/audit
 	.cache/audit/bin/python -m pip install --quiet pip-audit
 	.cache/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
+fuzz: $(DEV) ## Every decoder under atheris, a minute each; ARGS="--seconds 600 event" for one and longer
+	$(BIN)/python -m pip install --quiet --target .cache/atheris atheris
+	PYTHONPATH=.cache/atheris $(BIN)/python -m tests.fuzz $(ARGS)
 
 clean: ## Remove what was built and cached; artifacts and Kafka's records stay
 	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist alluvium.egg-info

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from stream.cli import artifacts, asking, bench, broker, demo, evaluate, letters, looking, shop, topics, trainer, worker
+from stream.cli.caching import find_cache
 
 # As --help lists them.
 MODULES = (demo, broker, topics, worker, trainer, shop, asking, looking, letters, artifacts, evaluate, bench)
@@ -44,6 +45,7 @@ def load_commands() -> typer.Typer:
 def main() -> None:
     """The console script."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait make a busy machine crawl
+    find_cache(os.environ, Path(__file__).parents[2] / "indexing", Path.home())
     try:
         load_commands()()
     except BrokenPipeError:  # the reader of our output has gone: `alluvium state | head`

@@ -158,10 +158,28 @@ def test_the_kubernetes_base_is_two_workers_and_a_trainer() -> None:
         assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
         assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
         assert pod["securityContext"]["runAsNonRoot"] is True
-        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert_confined(container["securityContext"])
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
     assert "PersistentVolumeClaim/alluvium-artifacts" in found
-    assert found["Job/alluvium-topics"]["spec"]["template"]["spec"]["containers"][0]["args"] == ["topics"]
+    topics = found["Job/alluvium-topics"]["spec"]["template"]["spec"]
+    assert topics["containers"][0]["args"] == ["topics"]
+    assert topics["securityContext"]["runAsNonRoot"] is True
+    assert_confined(topics["containers"][0]["securityContext"])
+
+
+def assert_confined(context: dict[str, Any]) -> None:
+    assert context == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_containers_of_ours_are_confined(name: str) -> None:
+    """A root file system that is only read, no capability, and no way to more; the user is the image's."""
+    service = OURS[name]
+    assert (service["read_only"], service["cap_drop"], service["tmpfs"]) == (True, ["ALL"], ["/tmp"])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "user" not in service
 
 
 def test_the_kubernetes_variables_are_settings() -> None:
