@@ -81,7 +81,7 @@ def state_row(data: bytes) -> None:
     """A state whose row reads back, or an error of the codec: no row is half read."""
     try:
         state = decode_state(data)
-    except (msgspec.MsgspecError, ValueError, IndexError):
+    except (msgspec.MsgspecError, ValueError, IndexError, OverflowError):
         return
     row = encode_state(state)
     assert encode_state(decode_state(row)) == row
