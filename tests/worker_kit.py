@@ -181,11 +181,11 @@ class Shop:
         """Returns when Kafka has everything."""
         assert self.producer.flush(30) == 0
 
-    def read(self, name: str) -> list[Message]:
-        """All records of a topic, by partition in log order."""
+    def read(self, name: str, isolation: str = "read_committed") -> list[Message]:
+        """All records of a topic, by partition in log order; workers read uncommitted ones of `events` too."""
         consumer = Consumer(
             {"bootstrap.servers": self.servers, "group.id": uuid.uuid4().hex, "enable.auto.commit": False,
-             "enable.partition.eof": True, "auto.offset.reset": "earliest"}
+             "enable.partition.eof": True, "auto.offset.reset": "earliest", "isolation.level": isolation}
         )  # fmt: skip
         partitions = consumer.list_topics(self.topic(name), 10).topics[self.topic(name)].partitions
         consumer.assign([TopicPartition(self.topic(name), number, OFFSET_BEGINNING) for number in partitions])

@@ -28,7 +28,7 @@ from stream.wire.partitioner import PARTITIONERS
 from stream.wire.topics import EVENTS, ITEMS, REQUESTS, topic_config
 
 SKEW_MS = 3_600_000  # clocks of those who wrote letters and of those who put them back may differ by this much
-TOGETHER = 1_000  # records of one transaction
+TOGETHER = 200  # records of one transaction
 REPLAYS = "dead-letters-replay"  # the transactional id, behind the prefix of topics
 
 

@@ -90,7 +90,7 @@ def encode_state(state: UserState, last_items: msgspec.Raw | None = None) -> byt
 def decode_state(row: bytes) -> UserState:
     """The state in a changelog's row of any version until now.
 
-    Raises UnknownStateVersionError for the future's; IndexError, OverflowError or msgspec's DecodeError for what is none.
+    Raises UnknownStateVersionError for the future's; for what is no row IndexError, OverflowError or a DecodeError.
     """
     state, last_items = decode_but_list(row)
     state.last_items = unpack_items(last_items)
