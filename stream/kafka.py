@@ -22,6 +22,8 @@ PATIENCE_SECONDS = 120.0  # rides out the restart of a broker; 30 s does not
 PRODUCER_BYTES = 8 << 20
 FOLLOWER_WAIT = 1_000  # ms at the broker, which answers at once when there is news: idle processes ask seldom
 COMMITTED, UNCOMMITTED = "read_committed", "read_uncommitted"  # whether records of an aborted transaction count
+WATCH_SECONDS = 2.0
+WATCH_PATIENCE_MS = 5_000
 AT_ONCE = 256  # records that are taken in before others may run: some milliseconds
 
 Result = TypeVar("Result")
@@ -166,6 +168,34 @@ class Follower:
                         await asyncio.sleep(0)
                         if self._room is not None:
                             await self._room()
+
+
+class LogWatch:
+    """Asks a broker, every few seconds and apart from all other clients, where the partitions of topics begin and end.
+
+    `ends` and `beginnings` are its last answers: true also while a consumer that should read them stands still.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topics: list[str], told: Callable[[bool], None]) -> None:
+        """`told` hears after each question whether there was an answer."""
+        self.beginnings: dict[TopicPartition, int] = {}
+        self.ends: dict[TopicPartition, int] = {}
+        self._kafka, self._topics, self._told = kafka, topics, told
+
+    async def run(self) -> None:
+        """Watches until cancelled."""
+        while True:
+            try:
+                async with reader(self._kafka, request_timeout_ms=WATCH_PATIENCE_MS) as consumer:
+                    partitions = await topic_partitions(consumer, *self._topics)
+                    while True:
+                        self.beginnings = await consumer.beginning_offsets(partitions)
+                        self.ends = await consumer.end_offsets(partitions)
+                        self._told(True)
+                        await asyncio.sleep(WATCH_SECONDS)
+            except (KafkaError, OSError, TimeoutError):
+                self._told(False)
+            await asyncio.sleep(WATCH_SECONDS)
 
 
 async def read_partitions(

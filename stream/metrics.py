@@ -5,13 +5,24 @@ No label ever holds a user or an item.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import SummaryMetricFamily
 from prometheus_client.registry import Collector
+
+from stream.memory_limit import memory_limit
+from stream.wire.decoding import ERROR_CODES
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # Prometheus has no use for when a counter began
 
@@ -63,10 +74,19 @@ class BatchHistogram(Histogram):
 
 
 class _Family:
-    """Makes metrics of one registry with the common prefix."""
+    """Makes metrics of one registry with the common prefix; what every process says of itself is in it."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
+        self.process = ProcessCollector(PREFIX.rstrip("_"), registry=self.registry)
+        self.memory_limit = self._gauge("memory_limit_bytes", "What the process may use of the machine's memory.")
+        self.memory_limit.set(memory_limit())
+        self.kafka_up = self._gauge("kafka_up", "1 while a Kafka broker answers.")
+        self.dead_letters = self._counter("dead_letters_total", "Messages that could not be read.", "reason")
+        _start_at_zero(self.dead_letters, ERROR_CODES)
+        self.lag = self._gauge("consumer_lag_events", "Records not yet taken.", "topic", "partition")
+        self.artifact_info = self._gauge("artifact_info", "1 for the artifact that serves.", "artifact")
+        self.artifact_age = self._gauge("artifact_age_seconds", "Age of the artifact that serves.")
 
     def text(self) -> bytes:
         """What `/metrics` answers."""
@@ -82,16 +102,17 @@ class _Family:
         return Histogram(PREFIX + name, help_text, labels, buckets=buckets, registry=self.registry)
 
 
-def _start_at_zero(counter: Counter, outcomes: tuple[str, ...]) -> None:
+def _start_at_zero(counter: Counter, outcomes: Iterable[str]) -> None:
     for outcome in outcomes:  # Prometheus sees no increase in a series that begins at 1
         counter.labels(outcome)
 
 
 def readiness_text(ready: bool) -> bytes:
     """The line of `/metrics` that says what `/readyz` says."""
-    family = _Family()
-    family._gauge("ready", "1 when the process is ready for its work, as /readyz says.").set(ready)
-    return family.text()
+    registry = CollectorRegistry()
+    help_text = "1 when the process is ready for its work, as /readyz says."
+    Gauge(PREFIX + "ready", help_text, registry=registry).set(ready)
+    return generate_latest(registry)
 
 
 class WorkerMetrics(_Family):
@@ -100,13 +121,13 @@ class WorkerMetrics(_Family):
     def __init__(self) -> None:
         super().__init__()
         self.events = self._counter("events_total", "Events taken from the log.", "event_type", "outcome")
-        self.dead_letters = self._counter("dead_letters_total", "Messages that could not be read.", "reason")
         self.recommendations = self._counter("recommendations_total", "Lists handed to Kafka.", "kind", "fallback")
         self.recommended_items = self._counter("recommended_items_total", "Places of the lists handed to Kafka.")
         self.exploration_slots = self._counter(
             "exploration_slots_total", "Of these, places whose new or untouched item was drawn by lot."
         )
         self.misplaced = self._counter("misplaced_events_total", "Events not on the partition of their key.")
+        self.future = self._counter("future_events_total", "Events more than a minute ahead of the worker's clock.")
         self.event_to_recommendation = BatchHistogram(
             PREFIX + "event_to_recommendation_seconds",
             "From the event's Kafka timestamp to its list's delivery.",
@@ -118,9 +139,7 @@ class WorkerMetrics(_Family):
         self.users = self._gauge("users", "Users whose state this worker holds.")
         self.index_items = self._gauge("index_items", "Items of the artifact that serves.")
         self.cold_items = self._gauge("cold_items", "Items newer than the artifact that serves.")
-        self.lag = self._gauge("consumer_lag_events", "Records not yet taken.", "topic", "partition")
-        self.artifact_info = self._gauge("artifact_info", "1 for the artifact that serves.", "artifact")
-        self.artifact_age = self._gauge("artifact_age_seconds", "Age of the artifact that serves.")
+        self.artifact_announced = self._gauge("artifact_announced_info", "1 for the announced artifact.", "artifact")
         self.artifact_loads = self._counter("artifact_loads_total", "Artifacts opened.", "outcome")
         _start_at_zero(self.artifact_loads, LOAD_OUTCOMES)
         self.swap = self._histogram("swap_seconds", "From an announcement to the artifact serving.", REFRESH_SECONDS)
@@ -176,7 +195,5 @@ class TrainerMetrics(_Family):
         self.refresh_events = self._gauge("refresh_events", "New events in the last refresh.")
         self.refresh_progress = self._gauge("refresh_progress", "Progress of the stages of a refresh, 0 to 1.", "stage")
         self.window_events = self._gauge("window_events", "Events in the trainer's window.")
-        self.dead_letters = self._counter("dead_letters_total", "Messages that could not be read.", "reason")
-        self.lag = self._gauge("consumer_lag_events", "Records not yet taken.", "topic", "partition")
-        self.artifact_info = self._gauge("artifact_info", "1 for the artifact published last.", "artifact")
-        self.artifact_age = self._gauge("artifact_age_seconds", "Age of the artifact published last.")
+        self.artifact_bytes = self._gauge("artifact_bytes", "Size of the artifact published last.")
+        self.store_free = self._gauge("artifact_store_free_bytes", "Room left for artifacts where the store is local.")

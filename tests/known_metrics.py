@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from prometheus_client import ProcessCollector
 from prometheus_client.metrics import Counter, Histogram, MetricWrapperBase
 
 from stream.metrics import PREFIX, Total, TrainerMetrics, WorkerMetrics
@@ -24,6 +25,9 @@ def families() -> dict[str, set[str]]:
                 found[name] = set(metric._labelnames)
             elif isinstance(metric, Total):
                 found[metric.name] = set(metric.labels)
+            elif isinstance(metric, ProcessCollector):
+                for family in metric.collect():
+                    found[family.name + ("_total" if family.type == "counter" else "")] = set()
     return found
 
 

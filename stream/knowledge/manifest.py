@@ -92,6 +92,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str]
     files: dict[str, FileEntry]
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(entry.size for entry in self.files.values())
+
 
 class _Version(msgspec.Struct):
     format_version: int

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -76,6 +78,12 @@ def publish(
         store.delete(manifest.id)
         raise ArtifactError(f"what was published does not read back: {'; '.join(problems)}")
     return Published(replace(snapshot, artifact_id=manifest.id), manifest, manifest_sha256)
+
+
+def free_bytes(store: ArtifactStore) -> int | None:
+    """The room left for artifacts; None for a remote store, or one in which nothing was built yet."""
+    place = Path(store.url.removeprefix("file://"))
+    return shutil.disk_usage(place).free if store.is_local and place.is_dir() else None
 
 
 def event_window(window: Window, positions: dict[int, int], settings: Settings) -> EventWindow:

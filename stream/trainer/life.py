@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from stream.http import Readiness, serve
-from stream.kafka import admin_client, producer, wait_for_broker
+from stream.kafka import LogWatch, admin_client, producer, wait_for_broker
 from stream.knowledge.directories import StoreInUseError
 from stream.knowledge.store import ArtifactStore
 from stream.knowledge.threads import use_threads
@@ -21,7 +21,7 @@ from stream.trainer.process import Trainer
 from stream.trainer.progress import RefreshProgress
 from stream.trainer.refresh import Tools
 from stream.trainer.tasks import running, until
-from stream.wire.topics import TopicsError, topic_problems
+from stream.wire.topics import EVENTS, TopicsError, topic_problems
 
 LOCK_SECONDS = 1.0
 
@@ -44,6 +44,8 @@ async def run_trainer(settings: Settings, console: Console) -> None:
                 serve(settings.trainer.http_host, settings.trainer.http_port, metrics.text, readiness)
             )
             log.info("trainer starts", http_port=port, store=store.url)
+            watch = LogWatch(settings.kafka, [settings.kafka.topic_prefix + EVENTS], metrics.kafka_up.set)
+            await stack.enter_async_context(running(watch.run()))
             await _wait_for_topics(settings, readiness)
             role = Role(readiness, metrics)
             leadership = Leadership(settings.kafka, settings.trainer.session_timeout_seconds, role.stand_by)

@@ -15,6 +15,7 @@ from stream.knowledge.manifest import ArtifactError, Manifest, PartitionSpan, ti
 from stream.knowledge.snapshot import Snapshot
 from stream.logs import Log
 from stream.settings import KafkaSettings
+from stream.trainer.building import free_bytes
 from stream.trainer.items import DeadLetters, ItemReader, first_unwritten
 from stream.trainer.leadership import LeadershipLostError
 from stream.trainer.memory import Memory
@@ -168,6 +169,7 @@ class Trainer:
 
     def _make_refresher(self, memory: Memory, dead_letters: DeadLetters, parent: Parent | None) -> Refresher:
         memory.parent = parent.snapshot if parent else None
+        self._metrics.artifact_bytes.set(parent.manifest.size if parent else 0)
         self._show_artifact(memory.parent)
         newest = [*self._store.list()[:1], *([parent.manifest.id] if parent else [])]
         log.info("trainer goes on", parent=parent.manifest.id if parent else None)
@@ -202,6 +204,9 @@ class Trainer:
             self._metrics.window_events.set(len(memory.window))
             for partition, lag in events.lags.items():
                 self._metrics.lag.labels(topic, str(partition)).set(lag)
+            free = free_bytes(self._store)
+            if free is not None:
+                self._metrics.store_free.set(free)
             if memory.parent is not None:
                 self._metrics.artifact_age.set(max(0.0, time.time() - time_of(memory.parent.artifact_id) / 1000))
             await asyncio.sleep(TICK_SECONDS)

@@ -107,6 +107,7 @@ class Refresher:
         failpoint("refresh.announce")
         await self._announce(published)
         failpoint("refresh.announced")
+        tools.metrics.artifact_bytes.set(published.manifest.size)
         memory.learned(published.snapshot)
 
         # 6. Forget

@@ -178,6 +178,16 @@ def committed_offset(app: WorkerApp, tp: TopicPartition) -> int | None:
     return offset
 
 
+def is_recovered(app: WorkerApp) -> bool:
+    """Whether the group has been joined, state has been recovered and events flow."""
+    if not app.started or app.rebalancing or app._consumer is None:
+        return False
+    recovery = app.tables.recovery
+    return bool(
+        recovery.completed.is_set() and not recovery.signal_recovery_start.is_set() and app.consumer.flow_active
+    )
+
+
 def end_at_once(phrase: str, error: BaseException) -> None:
     """Ends the process without the goodbyes of an orderly stop, which would commit what has not been processed."""
     try:

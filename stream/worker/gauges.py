@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from aiokafka import TopicPartition
-from faust.types import TP
 
+from stream.kafka import LogWatch
 from stream.metrics import WorkerMetrics
 from stream.state.table import StateTable
-from stream.worker.app import WorkerApp
+from stream.worker.app import WorkerApp, committed_offset, is_recovered
 from stream.worker.contiguity import Contiguity
 from stream.worker.knowledge import Knowledge
 from stream.worker.knowledge_follower import ArtifactsFollower
@@ -17,12 +17,18 @@ class Gauges:
     """Sets the gauges of a worker."""
 
     def __init__(
-        self, metrics: WorkerMetrics, knowledge: Knowledge, artifacts: ArtifactsFollower, table: StateTable
+        self,
+        metrics: WorkerMetrics,
+        knowledge: Knowledge,
+        artifacts: ArtifactsFollower,
+        table: StateTable,
+        watch: LogWatch,
     ) -> None:
         self._metrics = metrics
         self._knowledge = knowledge
         self._artifacts = artifacts
         self._table = table
+        self._watch = watch
         self._lagging: set[TopicPartition] = set()
 
     @property
@@ -39,14 +45,17 @@ class Gauges:
         metrics.cold_items.set(serving.cold_items)
         if self._artifacts.artifact_age is not None:
             metrics.artifact_age.set(self._artifacts.artifact_age)
-        if app._consumer is not None:
+        if is_recovered(app):
             self._lag(app, contiguity)
 
     def _lag(self, app: WorkerApp, contiguity: Contiguity) -> None:
-        positions = contiguity.positions()
-        for tp in self._lagging - positions.keys():
+        """Where the log ends is not asked of the consumer: one that stands still does not know."""
+        watch, read = self._watch, contiguity.positions()
+        held = {TopicPartition(tp.topic, tp.partition) for tp in app.consumer.assignment()} & watch.ends.keys()
+        for tp in self._lagging - held:
             self._metrics.lag.remove(tp.topic, str(tp.partition))
-        for tp, position in positions.items():
-            end = app.consumer.highwater(TP(tp.topic, tp.partition))
-            self._metrics.lag.labels(tp.topic, str(tp.partition)).set(max(0, (end or 0) - position))
-        self._lagging = set(positions)
+        for tp in held:
+            resumed = max(committed_offset(app, tp) or 0, watch.beginnings[tp])
+            waiting = watch.ends[tp] - read.get(tp, resumed)
+            self._metrics.lag.labels(tp.topic, str(tp.partition)).set(max(0, waiting))
+        self._lagging = held

@@ -103,6 +103,8 @@ class ArtifactsFollower:
         champion = self._announcements.champion
         if champion is not None and champion is not before:
             self._announced = (champion, record.timestamp / 1000)
+            self._metrics.artifact_announced.clear()
+            self._metrics.artifact_announced.labels(champion.artifact).set(1)
             self._news.set()
 
     async def _load(self, announcement: ArtifactAnnouncement, announced_at: float) -> None:

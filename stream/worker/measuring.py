@@ -20,6 +20,7 @@ from stream.worker.prepared import Prepared
 from stream.worker.scoring import DEPTHS, Score, score
 
 KEPT = 5  # artifacts that are scored under their own names: those of some minutes
+AHEAD = 60_000  # ms that a producer's clock may be ahead of ours
 NO_ARTIFACT, OLDER = "none", "older"
 NO_FALLBACK = "none"  # the `fallback` label of a list that is fully personal
 
@@ -94,8 +95,9 @@ class Measuring:
             metrics.recommended_items.inc(sum(len(one.item_ids) for one in made))
             metrics.exploration_slots.inc(sum(one.drawn for one in made))
         now = time.time_ns() // 1_000_000
-        oldest = np.array([user.oldest_record_time for user in touched], np.int64)
-        metrics.event_to_recommendation.observe_all(np.maximum(now - oldest, 0) / 1000)
+        waited = now - np.array([user.oldest_record_time for user in touched], np.int64)
+        metrics.event_to_recommendation.observe_all(np.maximum(waited, 0) / 1000)
+        metrics.future.inc(sum(len(touched[at].events) for at in np.flatnonzero(waited < -AHEAD).tolist()))
         self._misplaced(touched)
         self._scored(delivered.scored, None if serving.snapshot is None else serving.snapshot.artifact_id)
         self._coverage(lists, serving)

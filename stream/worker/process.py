@@ -11,12 +11,12 @@ import time
 from functools import partial
 
 from stream.http import Readiness, serve
-from stream.kafka import admin_client, wait_for_broker
+from stream.kafka import LogWatch, admin_client, wait_for_broker
 from stream.logs import Log, demote_errors
 from stream.metrics import WorkerMetrics
 from stream.settings import Settings
 from stream.state.table import StateTable
-from stream.wire.topics import DEAD_LETTERS, TopicsError, message_limit, topic_problems
+from stream.wire.topics import DEAD_LETTERS, EVENTS, REQUESTS, TopicsError, message_limit, topic_problems
 from stream.worker.app import (
     Agent,
     WorkerApp,
@@ -24,6 +24,7 @@ from stream.worker.app import (
     build_app,
     committed_offset,
     end_at_once,
+    is_recovered,
     watch_for_crash,
 )
 from stream.worker.dead_letters import Tail
@@ -81,17 +82,21 @@ class Worker:
         self._knowledge = Knowledge(settings, time.monotonic)
         self._items = ItemsFollower(settings, self._knowledge, self._metrics)
         self._artifacts = ArtifactsFollower(settings, self._knowledge, self._metrics)
+        topics = [settings.kafka.topic_prefix + name for name in (EVENTS, REQUESTS)]
+        self._watch = LogWatch(settings.kafka, topics, self._metrics.kafka_up.set)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set."""
         worker = self._settings.worker
         async with serve(worker.http_host, worker.http_port, self._metrics.text, self._readiness) as port:
             log.info("worker starts", http=f"{worker.http_host}:{port}", group=worker.group_id)
+            watching = asyncio.create_task(self._watch.run())
             life = asyncio.create_task(self._live(port))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait((life, stopping), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             life.cancel()
+            watching.cancel()
             done, _pending = await asyncio.wait((life,), timeout=STOP_SECONDS)
             if not done:
                 end_at_once("worker does not stop", TimeoutError(f"not within {STOP_SECONDS:g} s: is Kafka there?"))
@@ -141,7 +146,8 @@ class Worker:
             generation=lambda: app.consumer_generation_id,
         )
         agent = Agent(app, settings, step, tail.forget)
-        watching = asyncio.create_task(self._watch(app, agent, table))
+        watching = asyncio.create_task(self._look(app, agent, table))
+        watching.add_done_callback(_end_with)
         crash = asyncio.create_task(watch_for_crash(app))
         try:
             await app.start()
@@ -152,9 +158,9 @@ class Worker:
             crash.cancel()
             await producer.stop()
 
-    async def _watch(self, app: WorkerApp, agent: Agent, table: StateTable) -> None:
+    async def _look(self, app: WorkerApp, agent: Agent, table: StateTable) -> None:
         """Keeps /readyz and the gauges true; ends the process if it is stuck."""
-        gauges = Gauges(self._metrics, self._knowledge, self._artifacts, table)
+        gauges = Gauges(self._metrics, self._knowledge, self._artifacts, table, self._watch)
         limit = self._settings.worker.startup_seconds
         ready_at, gauged_at, told = time.monotonic(), 0.0, -1
         while True:
@@ -178,18 +184,14 @@ class Worker:
             await asyncio.sleep(PROBE_SECONDS)
 
 
+def _end_with(task: asyncio.Task[None]) -> None:
+    """Nobody would know that a process is not ready if the task that says so had failed."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        end_at_once("looking failed", error)
+
+
 def _calm_collector() -> None:
     """What has been made so far stays; a micro-batch makes some ten thousand short-lived objects without a cycle."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-
-
-def is_recovered(app: WorkerApp) -> bool:
-    """Whether the group has been joined, state has been recovered and events flow."""
-    if not app.started or app.rebalancing or app._consumer is None:
-        return False
-    recovery = app.tables.recovery
-    return bool(
-        recovery.completed.is_set() and not recovery.signal_recovery_start.is_set() and app.consumer.flow_active
-    )
