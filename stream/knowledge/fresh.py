@@ -1,4 +1,4 @@
-"""Vectors of items newer than the snapshot, behind the snapshot's own in one array that grows by doubling."""
+"""Vectors of items newer than the snapshot, behind the snapshot's own in one array that grows in proportion."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from stream.knowledge.snapshot import Bools, Fresh, Snapshot
 
 LEAST_ROOM = 1_024  # rows; below one megabyte at the usual dimensions
 ROOM = 1 / 16  # of the snapshot's rows: a refresh comes before so many items do
+MORE_ROOM = 1 / 2  # of the newer items' rows, where they come in masses: what is copied stays in proportion
+MOST_NEWER = 8_192  # items passed over for each list: they double its time
 
 
 class FreshVectors:
@@ -22,21 +24,24 @@ class FreshVectors:
         self._size = len(snapshot)
         self._vectors = self._grown(snapshot.item_vectors, self._size)  # here, where no list waits for it
         self._encoder = snapshot.encoder
+        self._newer = np.zeros(0, np.int64)
         self._untouched = snapshot.untouched
 
-    def encode(self, rows: Int64s, contents: Sequence[ItemContent], size: int) -> None:
-        """Makes room for `size` rows together and encodes the contents of the given ones."""
+    def encode(self, rows: Int64s, contents: Sequence[ItemContent], keys: Int64s) -> None:
+        """Makes room for as many rows as there are `keys` (N + E,), and encodes the contents of the given ones."""
+        before, size = self._size, len(keys)
         if size > len(self._vectors):
             self._vectors = self._grown(self._vectors, size)
         self._vectors[rows] = self._snapshot.tower.encode_content(contents)
         self._size = size
         self._encoder = self._snapshot.encoder.with_vectors(self._vectors[:size])
-        newer = np.arange(len(self._snapshot), size)
-        self._untouched = np.concatenate((self._snapshot.untouched, newer))
+        self._newer = least_of(np.concatenate((self._newer, np.arange(before, size))), keys)
+        self._untouched = np.concatenate((self._snapshot.untouched, self._newer))
 
     def _grown(self, vectors: Floats, size: int) -> Floats:
         """These vectors and room behind `size` rows."""
-        room = size + max(LEAST_ROOM, int(ROOM * len(self._snapshot)))
+        newer = size - len(self._snapshot)
+        room = size + max(LEAST_ROOM, int(ROOM * len(self._snapshot)), int(MORE_ROOM * newer))
         grown = np.zeros((room, vectors.shape[1]), np.float32)
         grown[: len(vectors)] = vectors
         return grown
@@ -44,3 +49,13 @@ class FreshVectors:
     def fresh(self, available: Bools, keys: Int64s) -> Fresh:
         """The view that retrieval takes; `available` and `keys` (N + E,)."""
         return Fresh(self._vectors[: self._size], self._encoder, available, keys, self._untouched)
+
+
+def least_of(rows: Int64s, keys: Int64s) -> Int64s:
+    """Those of the rows that are looked at for each list: all, or the MOST_NEWER with the least keys.
+
+    What they are depends on which items there are, not on when they came.
+    """
+    if len(rows) <= MOST_NEWER:
+        return rows
+    return rows[np.argpartition(keys[rows], MOST_NEWER)[:MOST_NEWER]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from stream.knowledge.choosing import Ranking
 from stream.knowledge.popularity import LivePopularity
 from stream.knowledge.served import Bools, ServedItems
 from stream.knowledge.snapshot import PER_SOURCE, Fresh, Snapshot
+
+FIRST_NAMES = 1_024
 
 
 @dataclass
@@ -93,7 +96,7 @@ def neighbours(snapshot: Snapshot, row: int, fresh: Fresh, count: int, allowed: 
     width = max(PER_SOURCE, 2 * count)
     found = [(snapshot.vectors.search(vector, width), ANN)]
     if len(fresh.vectors) > len(snapshot):
-        newer = np.arange(len(snapshot), len(fresh.vectors))
+        newer = fresh.untouched[len(snapshot.untouched) :]
         new = nearest_of(vector, fresh.vectors, newer, available=fresh.available, keys=fresh.keys, k=width)
         found.append((new, ANN | NEW))
     for (near_rows, cosines), source in found:
@@ -108,6 +111,29 @@ def neighbours(snapshot: Snapshot, row: int, fresh: Fresh, count: int, allowed: 
     return places
 
 
+class FirstNames:
+    """The first of a growing list's names in their order, kept up without sorting all of them again."""
+
+    def __init__(self, most: int = FIRST_NAMES) -> None:
+        self._most = most
+        self._seen = 0
+        self._names: list[tuple[str, int]] = []
+
+    def of(self, names: Sequence[str]) -> Int64s:
+        """The places of the first names, in their order; `names` are those of the last call and, behind them, more.
+
+        >>> first = FirstNames(most=2)
+        >>> first.of(["c", "a"]).tolist(), first.of(["c", "a", "b", "d"]).tolist()
+        ([1, 0], [1, 2])
+        """
+        for at in range(self._seen, len(names)):
+            if len(self._names) < self._most or names[at] < self._names[-1][0]:
+                insort(self._names, (names[at], at))
+                del self._names[self._most :]
+        self._seen = len(names)
+        return np.array([at for _, at in self._names], np.int64)
+
+
 class Popular:
     """All rows by popularity: the snapshot's trending items, or what was observed; then the others by id."""
 
@@ -116,11 +142,12 @@ class Popular:
         self._most: list[str] | None = None
         self._most_rows: Int64s = np.zeros(0, np.int64)
         self._others: Int64s = np.zeros(0, np.int64)
+        self._first = FirstNames()
 
     def best(self, count: int, allowed: Bools) -> Places:
         """The most popular rows of those allowed (N + E,)."""
         places = Places()
-        for ranked, bits in ((self._popular, TRENDING), (self._rest, NEW)):
+        for ranked, bits in ((self._popular, TRENDING), (self._first_of_rest, NEW), (self._rest, NEW)):
             missing = count - len(places.rows)
             if missing <= 0:
                 break
@@ -140,6 +167,9 @@ class Popular:
             self._most = most
             self._most_rows = np.fromiter(map(self._items.row, most), np.int64, len(most))
         return self._most_rows
+
+    def _first_of_rest(self) -> Int64s:
+        return len(self._items.vocabulary) + self._first.of(self._items.newer)
 
     def _rest(self) -> Int64s:
         newer, first = self._items.newer, len(self._items.vocabulary)

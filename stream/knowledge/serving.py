@@ -181,7 +181,7 @@ class Serving:
             self._observed = len(self.popularity)
         if self._not_encoded and self._vectors is not None:
             rows = np.fromiter(self._not_encoded.values(), np.int64, len(self._not_encoded))
-            self._vectors.encode(rows, [self.items.content(name) for name in self._not_encoded], len(self.items))
+            self._vectors.encode(rows, [self.items.content(name) for name in self._not_encoded], self.items.keys)
         self._not_encoded.clear()
 
     def _fresh(self) -> Fresh:

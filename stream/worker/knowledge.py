@@ -18,6 +18,8 @@ from stream.wire.messages import Event, Item
 SETTLE_SECONDS = 1.0  # live popularity is sorted anew after each change: once a second is enough for many items
 FEW = 1_000  # distinct items up to which it is taken over at once
 
+CAUGHT_UP = 1_024  # changed items at once: four times what may come meanwhile, or it would not end
+
 Make = Callable[[Snapshot | None], Serving]
 
 
@@ -60,8 +62,7 @@ class Knowledge:
         self._changed_meanwhile = []
         try:
             serving = await asyncio.to_thread(self._prepare, snapshot)
-            for item_id in dict.fromkeys(self._changed_meanwhile):
-                serving.item_changed(item_id)
+            await self._catch_up(serving)
         finally:
             self._changed_meanwhile = None
         failpoint("swap.prepared")
@@ -69,6 +70,15 @@ class Knowledge:
         self.serving = serving
         failpoint("swap.assigned")
         await asyncio.to_thread(let_go, held)
+
+    async def _catch_up(self, serving: Serving) -> None:
+        """Tells it what has changed while it was made, and meanwhile, until there is nothing left."""
+        while self._changed_meanwhile:
+            changed = dict.fromkeys(self._changed_meanwhile[:CAUGHT_UP])
+            del self._changed_meanwhile[:CAUGHT_UP]
+            for item_id in changed:
+                serving.item_changed(item_id)
+            await asyncio.sleep(0)  # where items come in masses, lists and heartbeats cannot wait for all of them
 
     def _prepare(self, snapshot: Snapshot) -> Serving:
         serving = self._make(snapshot)
