@@ -88,7 +88,7 @@ def test_the_first_names_are_those_of_a_sort() -> None:
 
 
 def test_popular_lists_name_newer_items_in_their_order() -> None:
-    """With nothing learned and nothing observed the list is the first items by id, also where most are not available."""
+    """With nothing learned and nothing observed the list is the first items by id, also where few are available."""
     count = 3_000
     catalogue = catalogue_of(*(item(row, TOPICS, available=row % 1_000 == 999) for row in range(count)))
     made = Serving(None, catalogue, LivePopularity())
