@@ -17,9 +17,9 @@ from confluent_kafka.admin import AdminClient
 
 from stream.shop.broker import Broker
 from stream.wire.partitioner import murmur2_partition
-from tests.alert_kit import HURRIED, RULES, Watched, hurried
+from tests.alert_kit import HURRIED, PATIENCE, RULES, Watched, hurried
 from tests.prometheus_tools import promtool
-from tests.worker_kit import PARTITIONS
+from tests.worker_kit import PARTITIONS, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -147,8 +147,8 @@ def test_no_worker_no_trainer_and_a_damaged_artifact(shop: Watched) -> None:
     serving = f'count(alluvium_artifact_info{{job="alluvium-worker",artifact!="{damaged}"}} == 1)'
     assert shop.prometheus.value(serving) == 1
     shop.start("trainer")
+    wait_until(lambda: shop.announced() > damaged, "another artifact", PATIENCE)
     shop.prometheus.wait_for_peace()
-    assert shop.announced() > damaged
 
 
 def flip_a_byte(file: Path) -> None:
