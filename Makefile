@@ -14,7 +14,7 @@ DEV := $(VENV)/.alluvium-dev
 # Idle OpenMP threads sleep: learning and serving share the cores.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help demo broker bench install test lint types format audit fuzz clean
+.PHONY: help demo broker bench install test soak lint types format audit fuzz clean
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' Makefile
 
@@ -32,6 +32,9 @@ install: $(RUN) ## The `alluvium` command in .venv/bin, for `. .venv/bin/activat
 test: $(DEV) ## Every test, those on real Kafka and real Prometheus too; ARGS="tests/unit" for some
 	deploy/prometheus/fetch.sh
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(DEV) ## An hour of faults under load, and a report; ARGS="--faults 200 --pause 2" for ten minutes
+	$(BIN)/python -m tests.soak --trainer --spare $(ARGS)
 
 lint: $(DEV) ## Ruff's rules and its formatting, checked
 	$(BIN)/ruff check .

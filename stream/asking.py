@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.kafka import producer, read_topic, reader
 from stream.settings import KafkaSettings, Settings
-from stream.state.row import decode_state
+from stream.state.row import decode_state, is_older
 from stream.state.user_state import UserState
 from stream.wire.messages import Item, Recommendation, Request
 from stream.wire.partitioner import PARTITIONERS, murmur2_partition
@@ -52,10 +52,11 @@ async def read_states(settings: Settings, user_id: str | None) -> list[tuple[str
         for record in records:
             if wanted is not None and record.key != wanted:
                 continue
+            at = (record.key, record.partition)
             if record.value is None:
-                rows.pop((record.key, record.partition), None)
-            else:
-                rows[record.key, record.partition] = record.value
+                rows.pop(at, None)
+            elif at not in rows or not is_older(record.value, rows[at]):
+                rows[at] = record.value
     return [(key.decode(), partition, decode_state(row)) for (key, partition), row in sorted(rows.items())]
 
 

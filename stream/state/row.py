@@ -48,12 +48,14 @@ class _FirstRow(msgspec.Struct, array_like=True, gc=False):
 
 class _AnyRow(msgspec.Struct, array_like=True, gc=False):
     version: int
+    offset: int
 
 
 _HEADER = bytes([0x90 | len(_Row.__struct_fields__), VERSION])
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Row)
 _ITEMS_DECODER = msgspec.msgpack.Decoder(list[str])
+_ANY = msgspec.msgpack.Decoder(_AnyRow)
 
 
 def pack_items(item_ids: list[str]) -> msgspec.Raw:
@@ -118,6 +120,14 @@ def decode_but_list(row: bytes) -> tuple[UserState, msgspec.Raw]:
     return state, read.last_items
 
 
+def is_older(row: bytes, than: bytes) -> bool:
+    """Whether a row is of an earlier state of the same user, whatever their order in the changelog.
+
+    A worker that was taken for dead may still have a row on its way to Kafka when another has gone on from there.
+    """
+    return _ANY.decode(row).offset < _ANY.decode(than).offset
+
+
 def _coded(types: list[str]) -> tuple[list[str], list[int]]:
     """The distinct types, and for each of `types` which one it is."""
     if not types or types.count(types[0]) == len(types):  # most users do nothing but click
@@ -127,7 +137,7 @@ def _coded(types: list[str]) -> tuple[list[str], list[int]]:
 
 
 def _decode_other(row: bytes) -> UserState:
-    version = msgspec.msgpack.decode(row, type=_AnyRow).version
+    version = _ANY.decode(row).version
     if version != 1:
         raise UnknownStateVersionError(f"user state of version {version}, this release knows 1 to {VERSION}")
     read = msgspec.msgpack.decode(row, type=_FirstRow)

@@ -18,24 +18,34 @@ from faust.types import TP
 
 from stream.kafka import patiently, read_partitions, reader
 from stream.settings import KafkaSettings
+from stream.state.row import is_older
 
 
 @dataclass(eq=False)
 class PartitionRows:
-    """Users' rows on one partition, and the offset of the changelog up to which they are complete (None: unknown)."""
+    """Users' rows on one partition, and the offset of the changelog up to which they are complete (None: unknown).
+
+    `outdated` are users of whom the changelog has an older row behind the one held.
+    """
 
     rows: dict[bytes, bytes] = field(default_factory=dict)
     offset: int | None = None
+    outdated: set[bytes] = field(default_factory=set)
 
     def apply(self, key: bytes, row: bytes | None, offset: int) -> None:
-        """One record of the changelog; a null row forgets the user."""
+        """One record of the changelog; a null row forgets the user, an older row than the one held changes nothing."""
         if self.offset is not None and offset <= self.offset:
             return
+        self.offset = offset
+        held = self.rows.get(key)
+        if row is not None and held is not None and is_older(row, held):
+            self.outdated.add(key)
+            return
+        self.outdated.discard(key)
         if row is None:
             self.rows.pop(key, None)
         else:
             self.rows[key] = row
-        self.offset = offset
 
 
 class StateStore(memory.Store):  # type: ignore[misc]  # Faust is untyped to us
@@ -99,10 +109,27 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust is untyped to us
         held = self.data.partitions.get(partition)
         return None if held is None else held.rows.get(user)
 
-    def put(self, partition: int, rows: Mapping[bytes, bytes], offset: int) -> None:
-        """Rows that the changelog has taken, the newest at `offset`."""
-        self.data.partition(partition).rows.update(rows)
-        self.data.set_persisted_offset(TP(self._changelog, partition), offset)
+    async def put(self, partition: int, rows: Mapping[bytes, bytes], offset: int) -> None:
+        """Rows that the changelog has taken, the newest at `offset`.
+
+        Where somebody else has written among them, a worker that was taken for dead, what they wrote is read.
+        """
+        held, tp = self.data.partition(partition), TP(self._changelog, partition)
+        held.rows.update(rows)
+        if offset - len(rows) == (-1 if held.offset is None else held.offset):
+            held.outdated.difference_update(rows)
+            self.data.set_persisted_offset(tp, offset)
+        else:
+            await self.load([tp])
+
+    def outdated(self, partitions: Iterable[int]) -> dict[int, dict[bytes, bytes]]:
+        """Rows to be written once more: behind them the changelog has older ones, which it must not end with."""
+        found = {}
+        for number in partitions:
+            held = self.data.partitions.get(number)
+            if held is not None and held.outdated:
+                found[number] = {key: held.rows[key] for key in held.outdated}
+        return found
 
     def users(self) -> int:
         """How many users' rows are held, over all partitions."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
@@ -104,6 +104,7 @@ class MicroBatch:
         replied = self._requests.reply(requests, serving, answers, self._row_after(touched if requests else ()))
         # 5. gather
         with measuring.stage("gather"):
+            self._add_outdated(outbox, rows, {chunk.partition for chunk in chunks})
             self._add_replies(outbox, replied)
             await self._add_dead_letters(outbox, [*decoded.dead, *replied.dead])
         return Prepared(generation, serving, outbox, rows, touched, lists, decoded.dead, replied, scored)
@@ -125,7 +126,7 @@ class MicroBatch:
                 return False
             # 7. keep
             for partition, rows in prepared.rows.items():
-                self._table.put(partition, rows, delivered[TopicPartition(self._changelog, partition)].offset)
+                await self._table.put(partition, rows, delivered[TopicPartition(self._changelog, partition)].offset)
         finally:
             self._undelivered = {}
         if prepared.serving.snapshot is None:
@@ -223,6 +224,14 @@ class MicroBatch:
         for partition, of_one in changed.items():
             outbox.add_all(self._changelog, partition, of_one)
             rows.setdefault(partition, {}).update(of_one)
+
+    def _add_outdated(self, outbox: Outbox, rows: Rows, partitions: Iterable[int]) -> None:
+        """Writes rows once more that the changelog has an older one behind, so that it ends with the newest of each."""
+        for partition, outdated in self._table.outdated(partitions).items():
+            newer = rows.get(partition, NO_ROWS).keys() | self._undelivered.get(partition, NO_ROWS).keys()
+            for key in outdated.keys() - newer:
+                row = rows.setdefault(partition, {})[key] = outdated[key]
+                outbox.add(self._changelog, partition, key, row)
 
     def _add_replies(self, outbox: Outbox, replied: Replied) -> None:
         for reply in replied.replies:

@@ -26,6 +26,12 @@ class Told:
     checks: int = 0
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self.begun
 
 
 def shatter(
@@ -44,7 +50,6 @@ def shatter(
     """
     told, trouble = Told(), Trouble(group, dice)
     assert weights.keys() <= FAULTS.keys()
-    begun = time.monotonic()
     while not enough(told) and not told.problems:
         following = time.monotonic() + dice.expovariate(1 / pause)
         while time.monotonic() < following:
@@ -56,7 +61,7 @@ def shatter(
                 _check(group, trouble, told)
     if not told.problems:
         _check(group, trouble, told)
-    told.seconds = time.monotonic() - begun
+    told.seconds = told.elapsed
     return told
 
 

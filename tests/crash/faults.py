@@ -20,6 +20,8 @@ class Later(NamedTuple):
     do: Remedy
 
 
+DEADLY = {"kill", "kill_amid_recovery", "kill_amid_rebalance", "stop", "leave_and_join"}
+
 Fault = Callable[[Group, random.Random], Iterator[Later] | None]  # None: there is nobody to hit now
 FAULTS: dict[str, Fault] = {}
 
@@ -34,7 +36,7 @@ def _on_one(act: Callable[[Group, Place, random.Random], Iterator[Later]]) -> Fa
     """A fault that hits one worker, which has no other trouble meanwhile."""
 
     def hit(group: Group, dice: random.Random) -> Iterator[Later] | None:
-        place = chosen(dice, group.places)
+        place = chosen(dice, group.places, deadly=act.__name__ in DEADLY)
         return None if place is None else _busy(place, act(group, place, dice))
 
     hit.__name__ = act.__name__
@@ -68,7 +70,7 @@ def kill_amid_recovery(group: Group, place: Place, dice: random.Random) -> Itera
 def kill_amid_rebalance(group: Group, place: Place, dice: random.Random) -> Iterator[Later]:
     """One stops and comes back, which has the others share anew; meanwhile another one is killed."""
     place.signal(signal.SIGTERM)
-    other = chosen(dice, [each for each in group.places if each is not place])
+    other = chosen(dice, [each for each in group.places if each is not place], deadly=True)
     if other is not None:
         yield Later(dice.uniform(0.2, 2), other.kill)
     yield Later(1, place.tend)
@@ -78,7 +80,7 @@ def kill_amid_rebalance(group: Group, place: Place, dice: random.Random) -> Iter
 def kill_all(group: Group, dice: random.Random) -> Iterator[Later]:
     """SIGKILL of every worker at once."""
     for place in group.places:
-        if not place.busy:
+        if not place.busy and not place.spared:
             place.kill()
     return iter(())
 

@@ -27,6 +27,7 @@ class Place:
         self.log = shop.directory / f"worker-{number}.log"
         self.worker: Worker | None = None
         self.wanted = True
+        self.spared = False  # by faults that end the worker
         self.busy = False  # with a fault that is not over
         self.ends: list[int] = []  # exit statuses of workers that ended by themselves
         self.ready_seconds: list[float] = []  # from each start that was left alone
@@ -105,6 +106,10 @@ class Group:
             raise
         return self
 
+    def ends(self) -> dict[int, int]:
+        """Where the events of each partition end now."""
+        return self.oracle.ends("events")
+
     def check(self) -> Oracle:
         """Waits until everything sent so far is answered, and asks the oracle."""
         assert self.load.is_alive(), "the load has ended"
@@ -143,7 +148,7 @@ def running_group(
         network.close()
 
 
-def chosen(dice: random.Random, places: list[Place]) -> Place | None:
-    """A place whose worker lives and has no other trouble."""
-    free = [place for place in places if place.lives and not place.busy]
+def chosen(dice: random.Random, places: list[Place], *, deadly: bool) -> Place | None:
+    """A place whose worker lives and has no other trouble; `deadly`: what comes would end it."""
+    free = [place for place in places if place.lives and not place.busy and not (deadly and place.spared)]
     return dice.choice(free) if free else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
+from typing import TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 AT_ONCE = 5_000
-PATIENCE = 120.0  # rides out the restart of a broker
+PATIENCE = 180.0  # rides out the restart of a broker
+
+Answer = TypeVar("Answer")
 
 
 class Topic:
@@ -19,24 +20,18 @@ class Topic:
 
     def __init__(self, servers: str, name: str) -> None:
         self.name = name
-        self._consumer = Consumer(
-            {"bootstrap.servers": servers, "group.id": uuid.uuid4().hex, "enable.auto.commit": False,
-             "enable.partition.eof": True, "auto.offset.reset": "earliest", "log_level": 2,
-             "queued.max.messages.kbytes": 16_384, "message.max.bytes": 16 << 20}
-        )  # fmt: skip
-        numbers = sorted(_patiently(partial(self._consumer.list_topics, name, 10)).topics[name].partitions)
-        self.partitions = numbers
-        self._read = dict.fromkeys(numbers, 0)
+        self._servers = servers
+        self._read: dict[int, int] = {}
         self._held: list[Message] = []  # read already, behind the ends asked for
-        self._consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in numbers])
+        self._consumer = self._connected()
+        described = self._patiently(lambda: self._consumer.list_topics(name, 10).topics[name].partitions)
+        self.partitions = sorted(described)
+        self._read = dict.fromkeys(self.partitions, 0)
+        self._connect()
 
     def ends(self) -> dict[int, int]:
         """The end of each partition now."""
-        found = {}
-        for number in self.partitions:
-            at = TopicPartition(self.name, number)
-            found[number] = _patiently(partial(self._consumer.get_watermark_offsets, at, 10))[1]
-        return found
+        return self._patiently(lambda: {number: self._end(number) for number in self.partitions})
 
     def read_to(self, ends: dict[int, int]) -> Iterator[Message]:
         """Records up to `ends`, each partition in order. Fails when they do not come."""
@@ -45,13 +40,34 @@ class Topic:
         give_up = time.monotonic() + PATIENCE
         while any(self._read[number] < end for number, end in ends.items()):
             assert time.monotonic() < give_up, f"{self.name} does not end: {self._read} of {ends}"
-            for message in self._consumer.consume(AT_ONCE, 1.0):
+            messages = self._consumer.consume(AT_ONCE, 10.0)
+            if not messages:
+                self._connect()
+            for message in messages:
                 error = message.error()
                 if error is None:
                     give_up = time.monotonic() + PATIENCE
                     yield from self._up_to(ends, [message])
                 elif error.name() == "_PARTITION_EOF":  # behind what takes offsets and is no record
                     self._read[message.partition()] = max(self._read[message.partition()], message.offset())
+
+    def close(self) -> None:
+        """Reads no more."""
+        self._consumer.close()
+
+    def _connect(self) -> None:
+        """A client anew: one that has met a broker just back may believe for long that there is no such topic."""
+        self._consumer.close()
+        self._consumer = self._connected()
+
+    def _connected(self) -> Consumer:
+        consumer = Consumer(
+            {"bootstrap.servers": self._servers, "group.id": uuid.uuid4().hex, "enable.auto.commit": False,
+             "enable.partition.eof": True, "auto.offset.reset": "earliest", "log_level": 0,
+             "queued.max.messages.kbytes": 16_384}
+        )  # fmt: skip
+        consumer.assign([TopicPartition(self.name, number, offset) for number, offset in self._read.items()])
+        return consumer
 
     def _up_to(self, ends: dict[int, int], messages: list[Message]) -> Iterator[Message]:
         """What lies behind the ends is kept for the next time."""
@@ -63,18 +79,17 @@ class Topic:
             else:
                 self._held.append(message)
 
-    def close(self) -> None:
-        """Reads no more."""
-        self._consumer.close()
+    def _end(self, number: int) -> int:
+        return int(self._consumer.get_watermark_offsets(TopicPartition(self.name, number), 10)[1])
 
-
-def _patiently(ask: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """The answer, asked for again while the broker is away."""
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return ask()
-        except KafkaException:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(0.5)
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        """The answer, asked for again while the broker is away."""
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return ask()
+            except KafkaException:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(0.5)
+                self._connect()

@@ -1,52 +1,106 @@
-"""The long run."""
+"""Breaks workers, network and broker for long, or fast, and prints a report in Markdown.
+
+    python -m tests.soak --minutes 60           # a fault each 3.5 s: more than a thousand
+    python -m tests.soak --faults 200 --pause 2 # in less than ten minutes
+
+With `--trainer` a real trainer learns from what comes and publishes meanwhile. `--spare` keeps worker 0 from being
+killed, so that its memory and open files can be watched; it goes through everything else.
+"""
 
 from __future__ import annotations
 
 import argparse
 import random
+import shlex
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.crash.breaking import WEIGHTS, shatter
-from tests.crash.group import running_group
+from stream.shop.children import end, spawn
+from tests.crash.breaking import WEIGHTS, Told, shatter
+from tests.crash.group import Group, running_group
+from tests.soak.report import report
+from tests.soak.sampling import Sampler
+
+REFRESH_SECONDS = "60"
 
 
 def main() -> int:
-    """Runs, prints a report; the exit status is 1 if anything was lost, doubled or wrong."""
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rate", type=float, default=200)
-    parser.add_argument("--faults", type=int, default=20)
-    parser.add_argument("--pause", type=float, default=2.5)
-    parser.add_argument("--checkpoint", type=int, default=20)
-    parser.add_argument("--directory", type=Path)
-    parser.add_argument("--weights", help="fault=weight,…")
-    options = parser.parse_args()
+    """Runs and reports; the exit status is 1 if anything was lost, doubled or wrong."""
+    options = _options()
     directory = options.directory or Path(tempfile.mkdtemp(prefix="soak-"))
     directory.mkdir(parents=True, exist_ok=True)
-    weights = WEIGHTS
-    if options.weights:
-        pairs = (pair.split("=") for pair in options.weights.split(","))
-        weights = {name: float(weight) for name, weight in pairs}
-    seed = options.seed
-    with running_group(directory, f"s{seed}.", workers=options.workers, seed=seed, rate=options.rate) as group:
-        group.load.start()
-        group.wait_until_ready()
-        told = shatter(
-            group,
-            random.Random(seed),
-            enough=lambda told: told.faults.total() >= options.faults,
-            pause=options.pause,
-            checkpoint=options.checkpoint,
-            weights=weights,
-        )
-        group.load.finish()
-        sys.stderr.write(f"{told}\n")
-        for place in group.places:
-            sys.stderr.write(f"{place.number} {place.ends} {[round(seconds, 1) for seconds in place.ready_seconds]}\n")
+    seed, workers = options.seed, options.workers
+    with running_group(directory, f"s{seed}.", workers=workers, seed=seed, rate=options.rate) as group:
+        group.places[0].spared = options.spare
+        with _trainer(group, options.trainer):
+            group.load.start()
+            group.wait_until_ready()
+            sampler = Sampler(group)
+            told = shatter(
+                group,
+                random.Random(seed),
+                enough=lambda told: _enough(told, options),
+                pause=options.pause,
+                checkpoint=options.checkpoint,
+                weights=_weights(options.weights),
+                each_turn=sampler.turn,
+            )
+            group.load.finish()
+        page = report(shlex.join(["python", "-m", "tests.soak", *sys.argv[1:]]), told, group, sampler)
+    sys.stdout.write(page + "\n")
+    if options.report is not None:
+        options.report.write_text(page + "\n", "utf-8")
     return 1 if told.problems else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=150, help="records a second")
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--faults", type=int, default=1_000_000, help="end after so many, if that is earlier")
+    parser.add_argument("--pause", type=float, default=3.5, help="seconds from fault to fault, on average")
+    parser.add_argument("--checkpoint", type=int, default=50, help="faults between two checks")
+    parser.add_argument("--weights", help='of faults, as "kill=2,broker kill=1"; all by default')
+    parser.add_argument("--trainer", action="store_true")
+    parser.add_argument("--spare", action="store_true")
+    parser.add_argument("--directory", type=Path, help="for records, artifacts and logs")
+    parser.add_argument("--report", type=Path, help="write the report to this file too")
+    return parser.parse_args()
+
+
+def _enough(told: Told, options: argparse.Namespace) -> bool:
+    return bool(told.faults.total() >= options.faults or told.elapsed >= 60 * options.minutes)
+
+
+def _weights(text: str | None) -> dict[str, float]:
+    if text is None:
+        return dict(WEIGHTS)
+    return {name: float(weight) for name, weight in (pair.split("=") for pair in text.split(","))}
+
+
+@contextmanager
+def _trainer(group: Group, wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    shop = group.shop
+    environment = shop.environment | {
+        "ALLUVIUM_TRAINER__HTTP_PORT": "0",
+        "ALLUVIUM_TRAINER__REFRESH_SECONDS": REFRESH_SECONDS,
+        "ALLUVIUM_TRAINER__THREADS": "1",
+    }
+    command = [sys.executable, "-m", "stream.cli", "trainer"]
+    process = spawn(command, shop.directory / "trainer.log", environment=environment)
+    try:
+        yield
+    finally:
+        end(process, 15)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,12 +47,18 @@ class Table:
 
     def __init__(self) -> None:
         self.rows: dict[int, dict[bytes, bytes]] = defaultdict(dict)
+        self.behind: set[bytes] = set()  # users of whom the changelog has an older row behind that
 
     def row(self, partition: int, user: bytes) -> bytes | None:
         return self.rows[partition].get(user)
 
-    def put(self, partition: int, rows: dict[bytes, bytes], _offset: int) -> None:
+    async def put(self, partition: int, rows: dict[bytes, bytes], _offset: int) -> None:
         self.rows[partition].update(rows)
+        for key in rows:
+            self.behind.discard(key)
+
+    def outdated(self, partitions: Iterable[int]) -> dict[int, dict[bytes, bytes]]:
+        return {number: {key: self.rows[number][key] for key in self.behind} for number in partitions if self.behind}
 
 
 class Desk:
@@ -119,5 +126,29 @@ def test_what_an_earlier_generation_has_not_delivered_counts_nothing() -> None:
         assert desk.items(b"u") == []
         assert await desk.step.deliver(await desk.clicks((0, "u", "a"), (1, "u", "b")))
         assert desk.items(b"u") == ["a", "b"]
+
+    asyncio.run(story())
+
+
+def test_the_changelog_ends_with_the_newest_row_of_each_user() -> None:
+    """Users of whom a worker taken for dead has written an older row behind the newest have theirs written once more,
+    unless a newer one is on its way.
+    """
+
+    async def story() -> None:
+        desk = Desk()
+        desk.producer.gate.set()
+        assert await desk.step.deliver(await desk.clicks((0, "u", "a"), (1, "v", "b"), (2, "w", "c")))
+        desk.producer.gate.clear()
+        first = asyncio.create_task(desk.step.deliver(await desk.clicks((3, "v", "d"))))
+        await asyncio.sleep(0.01)
+        desk.table.behind = {b"u", b"v", b"w"}
+        desk.producer.sent.clear()
+        second = await desk.clicks((4, "w", "e"))
+        desk.producer.gate.set()
+        assert await first
+        assert await desk.step.deliver(second)
+        written = [(key, decode_state(row)) for topic, key, row in desk.producer.sent if topic.endswith("changelog")]
+        assert sorted((key, state.items) for key, state in written) == [(b"u", ["a"]), (b"w", ["c", "e"])]
 
     asyncio.run(story())

@@ -1,0 +1,70 @@
+"""A run as a page of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tests.crash.breaking import Told
+from tests.crash.group import Group
+from tests.soak.sampling import Buckets, Sampler, percentile, slope
+
+
+def report(command: str, told: Told, group: Group, sampler: Sampler) -> str:
+    """What was done, what came of it, and what it cost."""
+    return "\n".join([*_outcome(command, told, group), *_faults(told), *_processes(sampler), *_times(group, sampler)])
+
+
+def _outcome(command: str, told: Told, group: Group) -> Iterator[str]:
+    oracle, counts = group.oracle, group.oracle.counts
+    yield f"`{command}`: {told.faults.total()} faults in {told.seconds / 60:.1f} minutes, {told.checks} checks.\n"
+    yield "| lost | doubled | wrong | letters written twice |\n|---|---|---|---|"
+    yield f"| {len(oracle.lost)} | {len(oracle.doubled)} | {len(oracle.wrong)} | {counts.letters_twice} |\n"
+    yield f"Events {counts.events:,}: {counts.applied:,} applied, {counts.repeated:,} repetitions, {counts.bad:,} bad."
+    yield f"Rows {counts.rows:,}, of them {counts.stale:,} behind newer ones; lists {counts.lists:,}, of them"
+    yield f"{counts.resent:,} sent again; requests {counts.requests:,}; dead letters {counts.letters:,}.\n"
+    for problem in told.problems:
+        yield f"- {problem}"
+
+
+def _faults(told: Told) -> Iterator[str]:
+    yield "\n| fault | times |\n|---|---|"
+    for name, count in told.faults.most_common():
+        yield f"| {name} | {count} |"
+
+
+def _processes(sampler: Sampler) -> Iterator[str]:
+    yield "\nThe process of each kind that lived longest, without its first two minutes:\n"
+    yield "| process | minutes | MiB at first, at last | MiB an hour | open files at first, at last | an hour |"
+    yield "|---|---|---|---|---|---|"
+    for name, samples in sorted(sampler.longest_lived().items()):
+        first, last = samples[0], samples[-1]
+        minutes = (last.seconds - first.seconds) / 60
+        yield (
+            f"| {name} | {minutes:.1f} | {first.mib:.0f}, {last.mib:.0f} | {slope(samples, 'mib'):+.0f} "
+            f"| {first.files}, {last.files} | {slope(samples, 'files'):+.1f} |"
+        )
+
+
+def _times(group: Group, sampler: Sampler) -> Iterator[str]:
+    yield "\n| quarter | events | p50 ms | p99 ms |\n|---|---|---|---|"
+    for number, waits in enumerate(_quarters(sampler), 1):
+        p50, p99 = (1000 * percentile(waits, share) for share in (0.5, 0.99))
+        yield f"| {number} | {sum(waits.values()):,} | {p50:.0f} | {p99:.0f} |"
+    ready = sorted(seconds for place in group.places for seconds in place.ready_seconds)
+    ends = [status for place in group.places for status in place.ends]
+    yield f"\nFrom a start to ready, {len(ready)} times: {_spread(ready)}."
+    yield f"Workers that ended by themselves: {sum(status != 0 for status in ends)}."
+
+
+def _quarters(sampler: Sampler) -> list[Buckets]:
+    quarters = [Buckets() for _ in range(4)]
+    last = max((seconds for seconds, _waits in sampler.waits), default=0.0)
+    for seconds, waits in sampler.waits:
+        quarters[min(3, int(4 * seconds / max(last, 1e-9)))] += waits
+    return quarters
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return "none was left alone"
+    return f"median {seconds[len(seconds) // 2]:.1f} s, longest {seconds[-1]:.1f} s"
