@@ -27,6 +27,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "trainer.window_events": (1, math.inf),
     "trainer.min_events": (1, math.inf),
     "trainer.threads": (1, 4_096),
+    "trainer.niceness": (0, 19),
     "model.learning_rate": (0, 10),
     "model.row_learning_rate": (0, 10),
     "model.ranker_learning_rate": (0, 10),

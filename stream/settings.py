@@ -95,6 +95,7 @@ class TrainerSettings(Section, frozen=True):
     window_events: int = 2_000_000
     min_events: int = 100  # fewer events than this make no first artifact
     threads: int = 2
+    niceness: int = 10  # on a small machine, answering goes before learning
     seed: int = 7
 
 

@@ -34,6 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "models": set(),
     "indexing": set(),
     "stream.passwords": set(),
+    "stream.priority": set(),
     "stream.failpoints": set(),
     "stream.ranges": {"stream.wire.times"},
     "stream.settings": {"stream.passwords", "stream.ranges", "stream.wire.event_types", "indexing.sources"},

@@ -25,7 +25,6 @@ LOAD = 0.7  # of capacity
 CALM_SECONDS, REFRESH_SECONDS = 10.0, 90.0  # the second at most
 AFTER_SWAP_SECONDS = 2.0
 REFRESHED_EVENTS = 50_000
-NICENESS = 10  # of the trainer, as in the demo
 IDLE_SECONDS = 10.0
 BEFORE, MEANWHILE = "before", "while a refresh trains and is swapped in"
 
@@ -103,7 +102,7 @@ async def refresh(bench: Bench) -> Paced:
             async with pacing(run, records) as (pacer, arrivals):
                 await pacer.send(rate, SETTLE_SECONDS)
                 before = await pacer.latency(await pacer.send(rate, CALM_SECONDS))
-                run.start_beside(command_of_ours(run, brought, "trainer"), NICENESS)
+                run.start_beside(command_of_ours(run, brought, "trainer"))
                 sent = await pacer.send(rate, REFRESH_SECONDS, until=lambda: arrivals.swapped(AFTER_SWAP_SECONDS))
                 if not arrivals.swapped(0):
                     raise FellError(f"no new artifact within {REFRESH_SECONDS:g} s or before the log's end")

@@ -109,15 +109,15 @@ class Run:
         """Starts the contender."""
         self.process = self._spawned(command)
 
-    def start_beside(self, command: Sequence[str], niceness: int) -> None:
+    def start_beside(self, command: Sequence[str]) -> None:
         """Starts another process, which ends with the run."""
-        self.others.append(self._spawned(command, niceness))
+        self.others.append(self._spawned(command))
 
-    def _spawned(self, command: Sequence[str], niceness: int = 0) -> subprocess.Popen[bytes]:
+    def _spawned(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
         environment = {**inherited, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         orphan = signal.SIGKILL
-        return spawn(command, self.log, environment=environment, niceness=niceness, orphan_signal=orphan)
+        return spawn(command, self.log, environment=environment, orphan_signal=orphan)
 
     def check(self) -> None:
         """Raises FellError where a process has ended."""

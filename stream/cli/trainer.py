@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from stream.cli.common import fail, load_settings, stderr
 from stream.http import PortTakenError
+from stream.priority import lower_priority
 from stream.wire.topics import TopicsError
 
 STOP_SECONDS = 2.0  # to part from the broker in order
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
 def trainer(context: typer.Context) -> None:
     """Learn from the events in Kafka and publish a new artifact every `trainer.refresh_seconds`, until Ctrl-C."""
     settings = load_settings(context)
+    lower_priority(settings.trainer.niceness)  # threads that libraries start take it over
     from stream.knowledge.manifest import ArtifactError  # noqa: PLC0415  # numba and torch take seconds
     from stream.trainer.leadership import LeadershipLostError  # noqa: PLC0415
     from stream.trainer.life import run_trainer  # noqa: PLC0415

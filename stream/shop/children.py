@@ -19,7 +19,6 @@ def spawn(
     output: Path,
     *,
     environment: Mapping[str, str] | None = None,
-    niceness: int = 0,
     orphan_signal: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
     """Starts a command in a process group of its own, its standard output and error appended to `output`.
@@ -34,7 +33,7 @@ def spawn(
             stderr=subprocess.STDOUT,
             env=None if environment is None else dict(environment),
             start_new_session=True,
-            preexec_fn=_prepared(niceness, orphan_signal),  # noqa: PLW1509 - it calls nothing that takes a lock
+            preexec_fn=_prepared(orphan_signal),  # noqa: PLW1509 - it calls nothing that takes a lock
         )
 
 
@@ -63,13 +62,12 @@ def last_lines(file: Path, count: int = 15) -> str:
     return "\n".join(file.read_text("utf-8", "replace").splitlines()[-count:])
 
 
-def _prepared(niceness: int, orphan_signal: signal.Signals) -> Callable[[], None]:
+def _prepared(orphan_signal: signal.Signals) -> Callable[[], None]:
     # Looked up before the fork: the child must not take locks.
     prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
     parent = os.getpid()
 
     def prepare() -> None:
-        os.nice(niceness)
         if prctl is None:
             return
         prctl(PR_SET_PDEATHSIG, orphan_signal)

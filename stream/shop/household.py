@@ -23,7 +23,6 @@ from stream.shop.kafka_jars import kafka_jars
 
 MIN_EVENTS = 500  # a first artifact from fewer events would hardly show anything
 OURS = ("kafka", "artifacts", "cache", "logs")  # what a fresh start removes, and nothing else
-NICENESS = {"worker": 0, "trainer": 10}  # on a small machine, answering goes before learning
 COMPILE = (sys.executable, "-m", "stream.knowledge.compiling")
 ERRORS = ("ERROR", "CRITICAL")
 
@@ -88,7 +87,6 @@ class Household:
             command,
             self.log_file(name),
             environment=self.environment,
-            niceness=NICENESS[name],
             orphan_signal=signal.SIGKILL,  # Kafka ends at the same moment, and an orderly stop would wait for it
         )
 
