@@ -69,23 +69,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logs(settings: LogSettings) -> None:
-    """Sends everything to standard error; libraries below a warning are silent."""
+    """Sends everything to standard error; libraries below a warning are silent, and aiokafka's errors are warnings."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_demote_aiokafka)
     handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("alluvium").setLevel(settings.level.upper())
-
-
-def demote_errors(library: str) -> None:
-    """A library's errors become warnings: it goes on by itself, or tells its caller, who says what that means."""
-
-    def demote(record: logging.LogRecord) -> bool:
-        if record.levelno == logging.ERROR and record.name.split(".", 1)[0] == library:
-            record.levelno, record.levelname = logging.WARNING, "WARNING"
-        return True
-
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(demote)
 
 
 @contextmanager
@@ -97,6 +86,13 @@ def quiet(name: str) -> Iterator[None]:
         yield
     finally:
         logger.disabled = disabled
+
+
+def _demote_aiokafka(record: logging.LogRecord) -> bool:
+    """It tries again by itself, or raises, and then we say what that means."""
+    if record.levelno == logging.ERROR and record.name.split(".", 1)[0] == "aiokafka":
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 def _moment(record: logging.LogRecord) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 
 from stream.http import Readiness, serve
 from stream.kafka import LogWatch, admin_client, wait_for_broker
-from stream.logs import Log, demote_errors
+from stream.logs import Log
 from stream.metrics import WorkerMetrics
 from stream.settings import Settings
 from stream.state.table import StateTable
@@ -58,7 +58,6 @@ class StuckError(RuntimeError):
 
 async def run_worker(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT. Raises PortTakenError, TopicsError, UnknownFaustError, KafkaError or a group."""
-    demote_errors("aiokafka")  # it tries again by itself, or raises
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
