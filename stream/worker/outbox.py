@@ -56,9 +56,7 @@ class Outbox:
         headers: Sequence[tuple[str, bytes | None]] | None = None,
     ) -> None:
         """One more record, behind those added before it."""
-        batches = self._batches.get((topic, partition))  # which a TopicPartition equals
-        if batches is None:
-            batches = self._batches[TopicPartition(topic, partition)] = [self._producer.create_batch()]
+        batches = self._of(topic, partition)
         if batches[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
             batches.append(self._producer.create_batch())
             # an empty batch takes a record of any size
@@ -66,9 +64,7 @@ class Outbox:
 
     def add_all(self, topic: str, partition: int, records: Iterable[tuple[bytes, bytes]]) -> None:
         """`add` for each key and value."""
-        batches = self._batches.get((topic, partition))
-        if batches is None:
-            batches = self._batches[TopicPartition(topic, partition)] = [self._producer.create_batch()]
+        batches = self._of(topic, partition)
         append = batches[-1].append
         for key, value in records:
             if append(timestamp=None, key=key, value=value) is None:
@@ -81,6 +77,13 @@ class Outbox:
         partitions = list(self._batches)
         delivered = await asyncio.gather(*(self._deliver(tp, self._batches[tp]) for tp in partitions))
         return dict(zip(partitions, delivered, strict=True))
+
+    def _of(self, topic: str, partition: int) -> list[BatchBuilder]:
+        """The batches of a partition; the last one takes more."""
+        batches = self._batches.get((topic, partition))  # which a TopicPartition equals
+        if batches is None:
+            batches = self._batches[TopicPartition(topic, partition)] = [self._producer.create_batch()]
+        return batches
 
     async def _deliver(self, tp: TopicPartition, batches: list[BatchBuilder]) -> Delivered:
         deliveries = [await self._producer.send_batch(batch, tp.topic, partition=tp.partition) for batch in batches]

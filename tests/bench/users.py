@@ -32,7 +32,6 @@ PARTITIONS = 8
 ITEMS = 26_000
 SHAPES = 5_000  # histories that users share but for their offsets
 START = 1_396_310_400_000
-GIB = 1 << 30
 
 
 def histories(rng: random.Random) -> Iterator[UserState]:
