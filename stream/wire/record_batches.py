@@ -1,0 +1,128 @@
+"""Record batches of many messages made column by column, in Kafka's format 2: nothing is done message by message.
+
+https://kafka.apache.org/documentation/#recordbatch
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBase
+from aiokafka.record.util import calc_crc32c
+
+Ints = npt.NDArray[np.int64]
+
+HEADER = DefaultRecordBase.HEADER_STRUCT
+MAGIC, NO_LEADER_EPOCH, NO_ATTRIBUTES = 2, -1, 0
+VARINT_STEPS = (1 << 6, 1 << 13, 1 << 20, 1 << 27)  # from which on a number takes a byte more
+OVERHEAD = 21  # bytes of a record at most beside its key and its value
+
+
+class MadeBatch(BatchBuilder):  # type: ignore[misc]  # aiokafka is untyped
+    """A batch whose records are made already, for `AIOKafkaProducer.send_batch`; nothing can be appended."""
+
+    def __init__(self, records: memoryview, count: int, timestamp: int) -> None:  # the records, one after the other
+        self._records, self._relative_offset, self._timestamp = records, count, timestamp
+        self._producer = (-1, -1, -1)
+        self._buffer: bytearray | None = None
+        self._closed = True
+
+    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
+        self._producer = (producer_id, producer_epoch, base_sequence)
+
+    def _build(self) -> bytearray:
+        if self._buffer is None:
+            count, moment = self._relative_offset, self._timestamp
+            after_crc = (NO_ATTRIBUTES, count - 1, moment, moment, *self._producer, count)
+            length = self.size() - DefaultRecordBase.AFTER_LEN_OFFSET
+            buffer = bytearray(HEADER.pack(0, length, NO_LEADER_EPOCH, MAGIC, 0, *after_crc)) + self._records
+            crc = calc_crc32c(memoryview(buffer)[DefaultRecordBase.ATTRIBUTES_OFFSET :])
+            struct.pack_into(">I", buffer, DefaultRecordBase.CRC_OFFSET, crc)
+            self._buffer = buffer
+        return self._buffer
+
+    def size(self) -> int:
+        """Bytes of the batch."""
+        return int(HEADER.size) + len(self._records)
+
+
+def record_batches(
+    keys: pa.BinaryArray, values: pa.BinaryArray, counts: Sequence[int] | Ints, timestamp: int, max_bytes: int
+) -> list[list[MadeBatch]]:
+    """The batches of each partition, none larger than `max_bytes`, all records with one `timestamp` (epoch ms).
+
+    `keys` and `values`, none of them null, are the messages of the first partition in their order, then those of the
+    next: `counts` says how many. Raises ValueError for a message that does not fit into a batch.
+    """
+    key_lengths, value_lengths = _lengths(keys), _lengths(values)
+    ends = np.cumsum(key_lengths + value_lengths + OVERHEAD)
+    cuts = [
+        _cuts(ends, count, upto, max_bytes - HEADER.size) for count, upto in zip(counts, np.cumsum(counts), strict=True)
+    ]
+    starts = np.array([start for part in cuts for start, _end in part], np.int64)
+    numbers = np.arange(len(keys)) - np.repeat(starts, np.diff(starts, append=len(keys)))
+    offsets, data = _records(keys, values, key_lengths, value_lengths, numbers)
+    return [[MadeBatch(data[offsets[a] : offsets[b]], b - a, timestamp) for a, b in part] for part in cuts]
+
+
+def _cuts(ends: Ints, count: int, upto: int, room: int) -> list[tuple[int, int]]:
+    """Where the batches of the `count` messages before `upto` begin and end."""
+    found, start, upto = [], int(upto - count), int(upto)
+    while start < upto:
+        before = int(ends[start - 1]) if start else 0
+        end = min(upto, int(np.searchsorted(ends, before + room, side="right")))
+        if end == start:
+            raise ValueError(f"a message does not fit into a batch: {int(ends[start]) - before} bytes, not {room}")
+        found.append((start, end))
+        start = end
+    return found
+
+
+def _records(
+    keys: pa.BinaryArray, values: pa.BinaryArray, key_lengths: Ints, value_lengths: Ints, numbers: Ints
+) -> tuple[Ints, memoryview]:
+    """The records of messages that have these numbers in their batches: where each begins, and all of them."""
+    sizes = 3 + _varint_size(numbers) + _varint_size(key_lengths) + key_lengths
+    sizes += _varint_size(value_lengths) + value_lengths
+    attributes_and_time, no_headers = _scalar(b"\0\0"), _scalar(b"\0")
+    records = pc.binary_join_element_wise(
+        _varints(sizes), attributes_and_time, _varints(numbers), _varints(key_lengths), keys.cast(pa.binary()),
+        _varints(value_lengths), values.cast(pa.binary()), no_headers, _scalar(b""),
+    )  # fmt: skip
+    _validity, offsets, data = records.buffers()
+    return np.frombuffer(offsets, np.int32, len(records) + 1), memoryview(data)
+
+
+def _scalar(text: bytes) -> pa.Scalar:
+    return pa.scalar(text, pa.binary())
+
+
+def _lengths(texts: pa.BinaryArray) -> Ints:
+    return np.asarray(pc.binary_length(texts), np.int64)
+
+
+def _varint_size(numbers: Ints) -> Ints:
+    return 1 + sum((numbers >= step for step in VARINT_STEPS), np.zeros(len(numbers), np.int64))
+
+
+def _varints(numbers: Ints) -> pa.BinaryArray:
+    """Each number, none below 0, as Kafka writes it: in groups of seven bits after its sign, the lowest first."""
+    return _varint_table(int(numbers.max(initial=1)).bit_length()).take(pa.array(numbers))
+
+
+@lru_cache
+def _varint_table(bits: int) -> pa.BinaryArray:
+    numbers = np.arange(1 << bits, dtype=np.int64)
+    sizes = _varint_size(numbers)
+    groups = np.arange(len(VARINT_STEPS) + 1)
+    written = (2 * numbers[:, None] >> 7 * groups) & 0x7F | np.where(groups < sizes[:, None] - 1, 0x80, 0)
+    data = written[groups < sizes[:, None]].astype(np.uint8)
+    offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(numbers), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
