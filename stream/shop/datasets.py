@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 
+import numpy as np
+
+from stream.shop.columns import Ints, column, constant
 from stream.shop.interactions import (
     BAD_NUMBER,
     BAD_TIME,
@@ -149,8 +152,8 @@ def _clicks(session: str, time: str, item: str) -> Callable[[RowFile], Parse]:
         return [Interaction(user_id, item_id, "click", moment(row[time]), session_id=user_id)]
 
     def read_columns(named: Texts) -> Events:
-        users = identities(named[session], NO_USER)
-        return Events(users, identities(named[item], NO_ITEM), ["click"] * len(users), moments(named[time]), users)
+        users, items = identities(named[session], NO_USER), identities(named[item], NO_ITEM)
+        return Events(users, items, constant("click", len(users.codes)), moments(named[time]), users)
 
     return lambda _file: Parse(read, read_columns)
 
@@ -177,26 +180,28 @@ def ader_clicks(counts: dict[str, int]) -> Parse:
     starts = {day: YOOCHOOSE_START + int(day) * DAY for day in counts if day.isdigit()}
     seen = dict.fromkeys(counts, 0)
 
-    def spread(period: str, rows: int) -> list[int]:
+    def spread(period: str, rows: int) -> Ints:
         start = starts.get(period)
         if start is None:
             raise FieldError(BAD_TIME, f"period {period[:40]!r} is no day number")
         before, count = seen[period], counts[period]
         seen[period] += rows
-        return [start + place * DAY // count for place in range(before, before + rows)]
+        return start + np.arange(before, before + rows) * DAY // count
 
     def read(row: Fields) -> list[Interaction]:
-        (timestamp,) = spread(str(row["period"]).strip(), 1)
+        timestamp = int(spread(str(row["period"]).strip(), 1)[0])
         user_id = identity(row["session_id"], NO_USER)
         return [Interaction(user_id, identity(row["item_id"], NO_ITEM), "click", timestamp, session_id=user_id)]
 
     def read_columns(named: Texts) -> Events:
         users, items = identities(named["session_id"], NO_USER), identities(named["item_id"], NO_ITEM)
-        days = [(period, len([*rows])) for period, rows in groupby(map(str.strip, named["period"]))]
-        if not starts.keys() >= {period for period, _rows in days}:
+        periods = column(named["period"]).mapped(str.strip)
+        if not starts.keys() >= {*periods.texts.to_pylist()}:
             raise FieldError(BAD_TIME, "a period is no day number")
-        times = [time for period, rows in days for time in spread(period, rows)]
-        return Events(users, items, ["click"] * len(users), times, users)
+        changes = [0, *(np.flatnonzero(np.diff(periods.codes)) + 1).tolist(), len(periods.codes)]
+        days = [(str(periods.texts[int(periods.codes[begin])]), end - begin) for begin, end in pairwise(changes)]
+        times = np.concatenate([spread(period, rows) for period, rows in days])
+        return Events(users, items, constant("click", len(times)), times, users)
 
     return Parse(read, read_columns)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
@@ -10,14 +11,18 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 from aiokafka import AIOKafkaProducer
 
 from stream.kafka import admin_client
 from stream.settings import KafkaSettings
+from stream.shop.event_lot import EventLot
 from stream.wire.messages import Scalar
 from stream.wire.partitioner import partitions_of
+from stream.wire.record_batches import MadeBatch, record_batches
 from stream.wire.topics import EVENTS, ITEMS, RECOMMENDATIONS, TopicsError
 
+BATCH_BYTES = 1 << 18
 REMEMBERED_KEYS = 1 << 20  # of each topic; they take about 100 MB
 
 
@@ -80,6 +85,20 @@ class Delivery:
         handed = [self._send_partition(*place, batch) for place, batch in by_place.items()]
         deliveries = [delivery for batches in await asyncio.gather(*handed) for delivery in batches]
         return asyncio.gather(*deliveries)
+
+    async def send_lot(self, topic: str, lot: EventLot) -> asyncio.Future[list[object]]:
+        """The same for events as columns."""
+        count = len(await self._producer.partitions_for(topic))
+        keys = [user.encode() for user in lot.events.users.texts.to_pylist()]
+        partitions = np.array(partitions_of(self._partitioner, keys, count), np.int16)[lot.events.users.codes]
+        messages = lot[np.argsort(partitions, kind="stable")].messages()
+        counts = np.bincount(partitions, minlength=count)
+        batches = record_batches(*messages, counts, int(time.time() * 1000), BATCH_BYTES)
+        handed = [self._send_batches(topic, partition, made) for partition, made in enumerate(batches)]
+        return asyncio.gather(*[delivery for sent in await asyncio.gather(*handed) for delivery in sent])
+
+    async def _send_batches(self, topic: str, partition: int, batches: list[MadeBatch]) -> list[asyncio.Future[object]]:
+        return [await self._producer.send_batch(batch, topic, partition=partition) for batch in batches]
 
     async def _partitions(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, int]:
         """The partitions of a topic's keys, these and those that came before."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from stream.shop.columns import Column, Ints, column, constant, plain_moments
 from stream.shop.rows import Fields, RowProblem
 from stream.wire.messages import Item, Scalar
 from stream.wire.times import read_time
@@ -40,15 +44,15 @@ class Interaction(msgspec.Struct, omit_defaults=True, gc=False):
 class Events(NamedTuple):
     """Events as columns, one of each row of a block."""
 
-    users: Sequence[str]
-    items: Sequence[str]
-    types: Sequence[str]
-    times: Sequence[int]
-    sessions: Sequence[str] | Sequence[None]
+    users: Column
+    items: Column
+    types: Column
+    times: Ints
+    sessions: Column | None
 
 
 Parsed = list[Interaction] | RowProblem
-Texts = Mapping[str, Sequence[str]]  # columns of texts by name
+Texts = Mapping[str, pa.StringArray]  # columns by name
 
 
 class FieldError(ValueError):
@@ -99,17 +103,36 @@ def identity(value: Any, reason: str) -> str:  # noqa: ANN401  (a field of any f
     return found
 
 
-def identities(column: Sequence[str], reason: str) -> list[str]:
+def identities(texts: pa.StringArray, reason: str) -> Column:
     """`identity` of each. Raises FieldError when there is none for one of them."""
-    found = [*map(_identity, column)]
-    if None in found:
+    return _of_each(texts, lambda text: identity(text, reason), reason)
+
+
+def sessions(texts: pa.StringArray) -> Column:
+    """Session ids. Raises FieldError when there is none for one of them."""
+    return _of_each(texts, lambda text: identity(_words(text), NO_USER), NO_USER)
+
+
+def _of_each(texts: pa.StringArray, read: Callable[[str], str], reason: str) -> Column:
+    """What `read` says of each; a plain text says itself."""
+    found = column(texts)
+    if not found.plain:
+        return found.mapped(read)
+    if pc.any(pc.is_in(found.texts, pa.array(NOTHING))).as_py():
         raise FieldError(reason, "a field is empty")
-    return cast("list[str]", found)
+    return found
 
 
-def moments(column: Sequence[str]) -> list[int]:
+def moments(texts: pa.StringArray) -> Ints:
     """`moment` of each. Raises FieldError for anything else."""
-    return [_moment(text.strip()) for text in column]
+    found = plain_moments(texts)
+    if found is not None:
+        return found
+    distinct = column(texts)
+    try:
+        return np.array([_moment(text.strip()) for text in distinct.texts.to_pylist()], np.int64)[distinct.codes]
+    except OverflowError:
+        raise FieldError(BAD_TIME, "a time is beyond 64 bits") from None
 
 
 @lru_cache(1 << 17)  # users, items and sessions come again and again
@@ -194,14 +217,14 @@ def map_columns(columns: Mapping[str, str], event_type: str) -> Parse:
             )
         ]
 
-    plain = columns.keys() <= {"user", "item", "time", "session"}
+    regular = columns.keys() <= {"user", "item", "time", "type", "session"}
 
     def read_columns(named: Texts) -> Events:
-        users, count = identities(named[columns["user"]], NO_USER), len(named[columns["user"]])
-        sessions: Sequence[str] | Sequence[None] = [None] * count
-        if "session" in columns:
-            sessions = identities([_words(text) or "" for text in named[columns["session"]]], NO_USER)
-        items, times = identities(named[columns["item"]], NO_ITEM), moments(named[columns["time"]])
-        return Events(users, items, [event_type] * count, times, sessions)
+        users, items = identities(named[columns["user"]], NO_USER), identities(named[columns["item"]], NO_ITEM)
+        types = constant(event_type, len(users.codes))
+        if "type" in columns:
+            types = identities(named[columns["type"]], NO_TYPE).mapped(str.lower)
+        of_sessions = sessions(named[columns["session"]]) if "session" in columns else None
+        return Events(users, items, types, moments(named[columns["time"]]), of_sessions)
 
-    return Parse(read, read_columns if plain else None)
+    return Parse(read, read_columns if regular else None)

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
+import numpy as np
 
-from stream.shop.interactions import Events, Interaction, Parse
+from stream.shop.event_lot import EventLot
+from stream.shop.interactions import Interaction, Parse
 from stream.shop.rows import Block, Row, RowFile, RowProblem
 from stream.wire.decoding import Decoder, Rejection
 from stream.wire.messages import Item, RawEvent
@@ -23,7 +25,11 @@ from stream.wire.messages import Item, RawEvent
 SORTED_RUN = 500_000  # events sorted in memory at a time, about 400 MB
 DAY = 86_400_000
 SHOWN_LINES = 5
+AT_ONCE = 5_000  # events of a lot that are made one by one together
 REMEMBERED_IDS = 1 << 20  # about 100 MB
+
+
+Lot = EventLot | list[Interaction]
 
 
 class Rejects:
@@ -105,28 +111,43 @@ class Status:
     at: int = 0  # event time of the newest acknowledged event
 
 
-def read_log(plan: Plan, decoder: Decoder, rejects: Rejects, status: Status, now: int) -> Iterator[list[Interaction]]:
-    """The file's events in lots, in its own order, with ids, checked as a worker checks them at `now` (epoch ms)."""
-    check, stem, source = _Check(decoder, now), plan.name, plan.file.path.name
+def read_log(plan: Plan, decoder: Decoder, rejects: Rejects, status: Status, now: int) -> Iterator[Lot]:
+    """The file's events in lots, in its own order, with ids, checked as a worker checks them at `now` (epoch ms).
+
+    Where all rows of a lot are regular it is one of columns.
+    """
+    check, source = _Check(decoder, now), plan.file.path.name
     for lot in plan.file.lots(plan.columns):
-        events = plan.parse.block(dict(zip(lot.names, lot.columns, strict=True))) if isinstance(lot, Block) else None
+        events = plan.parse.block(lot.named()) if isinstance(lot, Block) else None
+        status.fraction = plan.file.bytes_read / max(1, plan.file.bytes)
         if isinstance(lot, Block) and events is not None:
-            status.rows += len(events.users)
-            ids = [f"{stem}-{line}" for line in range(lot.line, lot.line + len(events.users))]
-            found = [*_of_columns(events, ids)]
-            if not check.is_good(events, ids[-1]):
-                found = check.kept(zip(itertools.count(lot.line), found, strict=False), rejects, source)
+            columns = EventLot(events, np.arange(lot.line, lot.line + len(events.times)), plan.name)
+            status.rows += len(columns)
+            if check.is_good(columns):
+                yield columns
+            else:
+                yield check.kept(zip(itertools.count(lot.line), columns.interactions(), strict=False), rejects, source)
         else:
             rows = [*lot.rows()] if isinstance(lot, Block) else lot
             status.rows += len(rows)
-            found = check.kept(_of_rows(rows, plan, rejects), rejects, source)
-        status.fraction = plan.file.bytes_read / max(1, plan.file.bytes)
-        yield found
+            yield check.kept(_of_rows(rows, plan, rejects), rejects, source)
 
 
-def _of_columns(events: Events, ids: Sequence[str]) -> Iterator[Interaction]:
-    nothing = itertools.repeat(None)
-    return map(Interaction, *events, nothing, nothing, nothing, nothing, nothing, ids)
+def newest_of(lot: Lot) -> int:
+    """The time of the newest event of a lot, 0 of an empty one."""
+    if isinstance(lot, EventLot):
+        return int(lot.events.times.max(initial=0))
+    return max((event.timestamp for event in lot), default=0)
+
+
+def singly(lots: Iterable[Lot]) -> Iterator[Interaction]:
+    """The same events one by one."""
+    for lot in lots:
+        if isinstance(lot, EventLot):
+            for begin in range(0, len(lot), AT_ONCE):
+                yield from lot[begin : begin + AT_ONCE].interactions()
+        else:
+            yield from lot
 
 
 def _of_rows(rows: Iterable[Row], plan: Plan, rejects: Rejects) -> Iterator[tuple[int, Interaction]]:
@@ -151,16 +172,21 @@ class _Check:
         self._types: set[str] = set()
         self._id_lengths: set[int] = set()  # of event ids, which differ in their digits alone
 
-    def is_good(self, events: Events, longest_id: str) -> bool:
-        """Whether all events of a block are good."""
-        if min(events.times) < self._earliest or max(events.times) > self._latest:
+    def is_good(self, lot: EventLot) -> bool:
+        """Whether all events of a lot are good."""
+        users, items, types, times, sessions = lot.events
+        if times.min() < self._earliest or times.max() > self._latest:
             return False
-        new = {*events.users, *events.items, *events.sessions} - self._good
-        asked = [RawEvent(text, text, events.types[0], event_id=longest_id) for text in new if text is not None]
-        asked += [RawEvent("u", "i", kind, event_id=longest_id) for kind in {*events.types} - self._types]
+        longest_id, kinds = f"{lot.stem}-{lot.lines[-1]}", types.texts.to_pylist()
+        asked = [RawEvent("u", "i", kind, event_id=longest_id) for kind in {*kinds} - self._types]
+        new: set[str] = set()
+        for part in (users, items, sessions or users):
+            new.update((part.longest(),) if part.plain else part.texts.to_pylist())  # the longest speaks for plain ones
+        new -= self._good
+        asked += [RawEvent(text, text, kinds[0], event_id=longest_id) for text in new]
         if any(isinstance(self._decoder.complete(raw, self._now), Rejection) for raw in asked):
             return False
-        self._remember(new, events.types)
+        self._remember(new, kinds)
         return True
 
     def kept(self, events: Iterable[tuple[int, Interaction]], rejects: Rejects, source: str) -> list[Interaction]:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, repeat
+from itertools import islice, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +15,10 @@ import msgspec
 
 from stream.settings import Settings
 from stream.shop.delivery import Delivery, Message, Record
+from stream.shop.event_lot import EventLot
 from stream.shop.interactions import Interaction
 from stream.shop.item_files import read_items
-from stream.shop.log_file import ItemNews, Plan, Rejects, Status, by_time, read_log
+from stream.shop.log_file import ItemNews, Lot, Plan, Rejects, Status, by_time, newest_of, read_log, singly
 from stream.shop.rows import RowProblem
 from stream.wire.decoding import Decoder
 from stream.wire.messages import Item
@@ -40,13 +41,16 @@ class Pace:
     first: int | None = None
     newest: int = 0
 
-    def at_once(self, events: Sequence[Interaction]) -> float:
-        """When events are due at the fastest speed: now; gives them the times that they are to say."""
-        self.newest = max(self.newest, *(event.timestamp for event in events))
-        if self.shift:
-            for event in events:
-                event.timestamp += self.shift_ms
-        return time.time()
+    def at_once(self, lot: Lot) -> Lot:
+        """Events that leave at the fastest speed, with the times that they are to say."""
+        self.newest = max(self.newest, newest_of(lot))
+        if not self.shift:
+            return lot
+        if isinstance(lot, EventLot):
+            return lot.shifted(self.shift_ms)
+        for event in lot:
+            event.timestamp += self.shift_ms
+        return lot
 
     def due(self, timestamp: int, speed: float) -> float:
         """The wall-clock second at which an event is to be sent."""
@@ -71,7 +75,7 @@ def _in_lots(events: Iterable[Interaction]) -> Iterator[list[Interaction]]:
         yield lot
 
 
-def _first(lots: Iterable[list[Interaction]], limit: int | None) -> Iterator[list[Interaction]]:
+def _first(lots: Iterable[Lot], limit: int | None) -> Iterator[Lot]:
     """The first events, all where there is no limit."""
     left = limit
     for lot in lots:
@@ -114,19 +118,19 @@ class Replay:
         now = int(time.time() * 1000)
         lots = self._shown(read_log(self._plan, self._decoder, self._rejects, self.status, now))
         if self._plan.sort:
-            lots = _in_lots(by_time(chain.from_iterable(lots)))
+            lots = _in_lots(by_time(singly(lots)))
+        elif self._plan.speed is not None:
+            lots = _in_lots(singly(lots))
         self.status.phase = "reading" if self._plan.sort else "sending"
         position = self._acknowledged
-        for due, events in self._paced(self._unsent(_first(lots, self._plan.limit))):
+        for due, lot in self._paced(self._unsent(_first(lots, self._plan.limit))):
             self.status.phase = "sending"
-            position += len(events)
-            messages = self._messages(events)
-            if messages:
-                await asyncio.sleep(max(0.0, due - time.time()))
-                since = int(time.time() * 1000)
-                self._unacknowledged.append(
-                    _InFlight(await delivery.send(messages), position, self._pace.newest, since)
-                )
+            position += len(lot)
+            await asyncio.sleep(max(0.0, due - time.time()))
+            since = int(time.time() * 1000)
+            acknowledged = await self._send(lot, delivery)
+            if acknowledged is not None:
+                self._unacknowledged.append(_InFlight(acknowledged, position, self._pace.newest, since))
                 await self._settle(IN_FLIGHT - 1)
         await self._settle(0)
         self.status.events = position
@@ -135,28 +139,29 @@ class Replay:
         self._report(self.status)
         return self.status
 
-    def _shown(self, lots: Iterable[list[Interaction]]) -> Iterator[list[Interaction]]:
+    def _shown(self, lots: Iterable[Lot]) -> Iterator[Lot]:
         for lot in lots:
             self._report(self.status)
             yield lot
 
-    def _unsent(self, lots: Iterable[list[Interaction]]) -> Iterator[list[Interaction]]:
+    def _unsent(self, lots: Iterable[Lot]) -> Iterator[Lot]:
         """Without what earlier runs have sent, but for what that said of items, which is remembered."""
         passed = 0
         for lot in lots:
             before = lot[: self._acknowledged - passed]
             passed += len(before)
-            for event in before:
-                self._news(event)
+            if isinstance(before, list):
+                for event in before:
+                    self._news(event)
             if len(before) < len(lot):
                 yield lot[len(before) :]
 
-    def _paced(self, lots: Iterable[list[Interaction]]) -> Iterator[tuple[float, list[Interaction]]]:
+    def _paced(self, lots: Iterable[Lot]) -> Iterator[tuple[float, Lot]]:
         """Events that leave together, with the times that they are to say, and when they are due."""
         pace = self._pace
         for lot in lots:
-            if pace.speed is None:
-                yield pace.at_once(lot), lot
+            if pace.speed is None or isinstance(lot, EventLot):
+                yield 0.0, pace.at_once(lot)
                 continue
             part: list[Interaction] = []
             first_due = 0.0
@@ -170,6 +175,15 @@ class Replay:
                     event.timestamp = int(due * 1000)
                 part.append(event)
             yield first_due, part
+
+    async def _send(self, lot: Lot, delivery: Delivery) -> asyncio.Future[list[object]] | None:
+        """Hands over what events say, and what they tell of items, but for those that stand in the topic already."""
+        if isinstance(lot, EventLot):
+            new = lot.without(self._standing)
+            self.status.resumed_from += len(lot) - len(new)
+            return await delivery.send_lot(self._events_topic, new) if len(new) else None
+        messages = self._messages(lot)
+        return await delivery.send(messages) if messages else None
 
     def _messages(self, events: Sequence[Interaction]) -> list[Record]:
         """What events say, and what they tell of items; not those that stand in the topic already."""

@@ -13,14 +13,14 @@ import msgspec
 from stream.kafka import producer, read_topic, topic_end
 from stream.logs import Log
 from stream.settings import KafkaSettings, Settings
-from stream.shop.delivery import Delivery, cluster_with_topics
-from stream.shop.log_file import Plan, Rejects, Status, read_log
+from stream.shop.delivery import BATCH_BYTES, Delivery, cluster_with_topics
+from stream.shop.log_file import Plan, Rejects, Status, newest_of, read_log
 from stream.shop.progress import FOLDER, Progress, load, progress_file, save
 from stream.shop.replay import Replay
 from stream.wire.decoding import Decoder
 from stream.wire.topics import EVENTS
 
-SAVE_SECONDS = 1.0
+SAVE_SECONDS = 0.2
 log = Log("alluvium.shop")
 
 
@@ -61,7 +61,7 @@ async def replay(
     saver = _Saver(path, progress)
     saver.save()
     try:
-        async with producer(settings.kafka, max_batch_size=1 << 18, linger_ms=0) as client:
+        async with producer(settings.kafka, max_batch_size=BATCH_BYTES, linger_ms=0) as client:
             run = Replay(
                 plan,
                 settings,
@@ -114,7 +114,7 @@ class _Identified(msgspec.Struct):
 
 def _newest(plan: Plan, settings: Settings) -> int:
     nowhere = Rejects(Path(os.devnull))
-    events = read_log(plan, Decoder(settings.events), nowhere, Status(), int(time.time() * 1000))
-    newest = max((event.timestamp for lot in events for event in lot), default=0)
+    lots = read_log(plan, Decoder(settings.events), nowhere, Status(), int(time.time() * 1000))
+    newest = max(map(newest_of, lots), default=0)
     nowhere.close()
     return newest

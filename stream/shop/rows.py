@@ -9,18 +9,22 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from operator import itemgetter
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet
 
 DELIMITERS = ("\t", "::", ";", ",")  # the first that splits the first line wins; titles hold commas, hardly the others
 SNIFF_BYTES = 1 << 20
 LOT = 5_000  # rows read together
-QUOTE = '"'
+LOT_BYTES = 1 << 19  # of a text file, read together
+QUOTE, BOM = b'"', b"\xef\xbb\xbf"
 Fields = Mapping[str, Any]
 
 
@@ -39,12 +43,16 @@ class Block(NamedTuple):
 
     line: int  # of the first
     names: Sequence[str]
-    columns: Sequence[Sequence[str]]
+    columns: Sequence[pa.StringArray]
 
     def rows(self) -> Iterator[Row]:
         """The same, row by row."""
-        for line, record in enumerate(zip(*self.columns, strict=True), self.line):
+        for line, record in enumerate(zip(*(texts.to_pylist() for texts in self.columns), strict=True), self.line):
             yield line, dict(zip(self.names, record, strict=True))
+
+    def named(self) -> dict[str, pa.StringArray]:
+        """The columns by name."""
+        return dict(zip(self.names, self.columns, strict=True))
 
 
 MALFORMED = "malformed_row"
@@ -65,6 +73,7 @@ class RowFile:
         self.first: list[str] = []
         self._delimiter = ","
         self._encoding = "utf-8-sig"
+        self._by_lines = True  # whether what ends with a line feed is a line
         if self.kind == "text":
             self._sniff()
         elif self.kind == "parquet":
@@ -84,22 +93,19 @@ class RowFile:
     def lots(self, columns: Sequence[str] | None = None) -> Iterator[Block | list[Row]]:
         """The same in lots, those of a text file as columns wherever a line is a row and all have their columns."""
         if self.kind == "text":
-            return self._text_lots(columns)
+            return self._text_lots(columns) if self._by_lines else self._plain_text_lots(columns)
         return _in_lots(self._parquet_rows() if self.kind == "parquet" else self._json_rows())
 
     def counts(self, column: str) -> Counter[str]:
         """How many rows have each text, without spaces around it, in a column of a file with a header."""
-        if self.kind == "text":
-            with suppress(csv.Error), self._text() as (text, _raw):
-                records = self._records(text)
-                names = [name.strip() for name in next(records, [])]
-                whole = (record for record in records if len(record) == len(names))
-                found: Counter[str] = Counter()
-                for value, count in Counter(map(itemgetter(names.index(column)), whole)).items():
-                    found[value.strip()] += count
-                return found
-        rows = (row for _line, row in self.rows() if not isinstance(row, RowProblem))
-        return Counter(str(row[column]).strip() for row in rows)
+        found: Counter[str] = Counter()
+        for lot in self.lots():
+            if isinstance(lot, Block):
+                for counted in pc.value_counts(lot.named()[column]).to_pylist():
+                    found[counted["values"].strip()] += counted["counts"]
+            else:
+                found.update(str(row[column]).strip() for _line, row in lot if not isinstance(row, RowProblem))
+        return found
 
     def _sniff(self) -> None:
         with _opened(self.path) as (stream, _raw):
@@ -109,6 +115,7 @@ class RowFile:
         except UnicodeDecodeError as error:
             if error.start < len(start) - 4:  # not merely a character cut in two
                 self._encoding = "cp1252"
+        self._by_lines = not _has_other_ends(start)
         line = start.decode(self._encoding, "replace").partition("\n")[0]
         self._delimiter = next((mark for mark in DELIMITERS if mark in line), ",")
         self.first = next(self._records(io.StringIO(line)), [])
@@ -121,30 +128,64 @@ class RowFile:
         )
 
     def _text_lots(self, columns: Sequence[str] | None) -> Iterator[Block | list[Row]]:
-        with self._text() as (text, raw):
+        with _opened(self.path) as (stream, raw):
+            line, names, encoding = 0, list(columns or ()), self._encoding.removesuffix("-sig")
+            if self._encoding != "utf-8-sig" or stream.read(len(BOM)) != BOM:
+                stream.seek(0)
+            if columns is None:
+                header = self._records(read.decode(encoding, "replace") for read in iter(stream.readline, b""))
+                names = [name.strip() for name in next(header, [])]
+                line = header.line_num
+            while read := stream.read(LOT_BYTES):
+                read += b"" if read.endswith(b"\n") else stream.readline()
+                self.bytes_read = raw.tell()
+                lines = io.StringIO(read.decode(encoding, "replace"), newline="")
+                if QUOTE in read or _has_other_ends(read):  # from here on a row may have several lines
+                    rest = io.TextIOWrapper(stream, encoding, errors="replace", newline="")
+                    for lot in _in_lots(self._text_rows(itertools.chain(lines, rest), names, line)):
+                        self.bytes_read = raw.tell()
+                        yield lot
+                    return
+                block = self._block(read, names, line)
+                if block is None:
+                    yield from _in_lots(self._text_rows(lines, names, line))
+                else:
+                    yield block
+                line += read.count(b"\n")
+
+    def _plain_text_lots(self, columns: Sequence[str] | None) -> Iterator[list[Row]]:
+        """Row by row from the beginning, whatever ends the lines."""
+        with _opened(self.path) as (stream, raw):
+            text = io.TextIOWrapper(stream, self._encoding, errors="replace", newline="")
             line, names = 0, list(columns or ())
             if columns is None:
                 header = self._records(text)
                 names = [name.strip() for name in next(header, [])]
                 line = header.line_num
-            while lines := list(itertools.islice(text, LOT)):
+            for lot in _in_lots(self._text_rows(text, names, line)):
                 self.bytes_read = raw.tell()
-                if QUOTE in "".join(lines):  # from here on a row may have several lines
-                    for lot in _in_lots(self._text_rows(itertools.chain(lines, text), names, line)):
-                        self.bytes_read = raw.tell()
-                        yield lot
-                else:
-                    yield self._block(lines, names, line) or list(self._text_rows(lines, names, line))
-                line += len(lines)
+                yield lot
 
-    def _block(self, lines: list[str], names: Sequence[str], line: int) -> Block | None:
-        """Lines as a block, None when one of them is no row."""
-        try:
-            records = list(self._records(lines))
-        except csv.Error:
+    def _block(self, read: bytes, names: Sequence[str], line: int) -> Block | None:
+        """Lines without quotes as a block, None when one of them is no row, or when they are not what is usual."""
+        ends = np.flatnonzero(np.frombuffer(read, np.uint8) == ord("\n"))
+        lines = len(ends) + (not read.endswith(b"\n"))
+        longest = int(np.diff(ends, prepend=-1, append=len(read)).max())
+        usual = (read.isascii() or self._encoding.startswith("utf-8")) and not read.startswith(BOM)
+        if not (usual and names and len(self._delimiter) == 1 and longest <= csv.field_size_limit()):
             return None
-        whole = set(map(len, records)) == {len(names)}
-        return Block(line + 1, names, tuple(zip(*records, strict=True))) if whole else None
+        types = {str(number): pa.string() for number in range(len(names))}
+        try:
+            table = pa.csv.read_csv(
+                pa.BufferReader(read),
+                pa.csv.ReadOptions(use_threads=False, block_size=len(read) + 1, column_names=[*types]),
+                pa.csv.ParseOptions(delimiter=self._delimiter, quote_char=False),
+                pa.csv.ConvertOptions(column_types=types),
+            )
+        except pa.ArrowInvalid:
+            return None
+        columns = [texts.combine_chunks() for texts in table.columns]
+        return Block(line + 1, names, columns) if table.num_rows == lines else None
 
     def _text_rows(self, lines: Iterable[str], names: Sequence[str], line: int) -> Iterator[Row]:
         records = self._records(lines)
@@ -160,11 +201,6 @@ class RowFile:
                 yield line + records.line_num, dict(zip(names, record, strict=True))
             elif record:
                 yield line + records.line_num, RowProblem(MALFORMED, f"{len(record)} columns, not {len(names)}")
-
-    @contextmanager
-    def _text(self) -> Iterator[tuple[IO[str], IO[bytes]]]:
-        with _opened(self.path) as (stream, raw):
-            yield io.TextIOWrapper(stream, self._encoding, errors="replace", newline=""), raw
 
     def _json_rows(self) -> Iterator[Row]:
         decoder = msgspec.json.Decoder(dict[str, Any])
@@ -193,6 +229,11 @@ class RowFile:
 def _in_lots(rows: Iterator[Row]) -> Iterator[list[Row]]:
     while lot := list(itertools.islice(rows, LOT)):
         yield lot
+
+
+def _has_other_ends(read: bytes) -> bool:
+    """Whether a carriage return stands elsewhere than before a line feed."""
+    return read.count(b"\r") != read.count(b"\r\n")
 
 
 def looks_like_names(fields: Sequence[str]) -> bool:

@@ -3,13 +3,15 @@
     python tests/bench/replay.py yoochoose/ader_yoochoose_stream.csv.gz yoochoose 500000
 
 Both send to an embedded broker, idempotently and with acks=all, to the same partitions, in turn. The replay also reads,
-checks and encodes its file; `command` includes the start of its process.
+checks and encodes its file; `command` includes the start of its process. `..._cpu` is processor time in microseconds an
+event, of whole processes: what a busy machine leaves as it is.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -76,6 +78,12 @@ def send(broker: Broker, topic: str, messages: Messages) -> float:
     return time.monotonic() - begun
 
 
+def children_seconds() -> float:
+    """Processor time of the processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def spread(figures: Sequence[float]) -> dict[str, float]:
     """Least, median, most."""
     return {"min": min(figures), "median": statistics.median(figures), "max": max(figures)}
@@ -84,7 +92,8 @@ def spread(figures: Sequence[float]) -> dict[str, float]:
 def main() -> None:
     """Prints one JSON document."""
     file, dataset, limit = str(Path(sys.argv[1]).resolve()), sys.argv[2], sys.argv[3]
-    rates: dict[str, list[float]] = {"replay": [], "command": [], "librdkafka": [], "ratio": []}
+    names = ("replay", "command", "librdkafka", "ratio", "command_cpu", "librdkafka_cpu")
+    rates: dict[str, list[float]] = {name: [] for name in names}
     messages: Messages = []
     with (
         tempfile.TemporaryDirectory(prefix="replay-") as directory,
@@ -94,14 +103,17 @@ def main() -> None:
             ours, theirs = f"ours{turn}.", f"theirs{turn}."
             for prefix in (ours, theirs):
                 command(broker, prefix, Path(directory), "topics")
-            begun = time.monotonic()
+            begun, used = time.monotonic(), children_seconds()
             said = json.loads(
                 command(broker, ours, Path(directory), "replay", file, "--dataset", dataset, "--limit", limit, "--json")
             )
             rates["command"].append(said["sent"] / (time.monotonic() - begun))
+            rates["command_cpu"].append((children_seconds() - used) * 1e6 / said["sent"])
             rates["replay"].append(said["events_per_second"])
             messages = messages or read(broker, ours + "events")
+            used = time.process_time()
             rates["librdkafka"].append(len(messages) / send(broker, theirs + "events", messages))
+            rates["librdkafka_cpu"].append((time.process_time() - used) * 1e6 / len(messages))
             rates["ratio"].append(rates["replay"][-1] / rates["librdkafka"][-1])
     size = statistics.mean(len(key) + len(value) for key, value in messages)
     result = {"events": len(messages), "bytes": size, **{name: spread(found) for name, found in rates.items()}}

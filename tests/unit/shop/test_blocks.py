@@ -11,7 +11,7 @@ from stream.settings import EventSettings
 from stream.shop import rows as rows_module
 from stream.shop.datasets import layout_of
 from stream.shop.interactions import Parse, map_columns
-from stream.shop.log_file import Plan, Rejects, Status, read_log
+from stream.shop.log_file import Plan, Rejects, Status, read_log, singly
 from stream.shop.rows import Block, RowFile
 from stream.wire.decoding import Decoder
 
@@ -40,22 +40,22 @@ def said(path: Path, parse: Parse, rejects_file: Path) -> tuple[object, ...]:
     rejects = Rejects(rejects_file)
     plan = Plan(RowFile(path), parse, None, sort=False, speed=None)
     status = Status()
-    events = [event for lot in read_log(plan, Decoder(EventSettings()), rejects, status, NOW) for event in lot]
+    events = [*singly(read_log(plan, Decoder(EventSettings()), rejects, status, NOW))]
     rejects.close()
     return events, rejects_file.read_text(), status.fraction
 
 
 @pytest.mark.parametrize("odd", [0.0, 0.003, 0.1])
-@pytest.mark.parametrize("lot", [1, 7, 5_000])
+@pytest.mark.parametrize("lot", [1, 120, 5_000])
 def test_blocks_say_what_rows_say(odd: float, lot: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same events with the same ids and the same rejected lines, however rows are put together."""
     mapping = {"user": "user", "item": "item", "time": "time", "session": "session"}
     for seed in range(10):
         path = tmp_path / f"log-{seed}.csv"
         path.write_text(text_of(seed, odd))
-        monkeypatch.setattr(rows_module, "LOT", 5_000)
+        monkeypatch.setattr(rows_module, "LOT_BYTES", 5_000)
         plain = said(path, Parse(map_columns(mapping, "click")._read), tmp_path / "rows.jsonl")
-        monkeypatch.setattr(rows_module, "LOT", lot)
+        monkeypatch.setattr(rows_module, "LOT_BYTES", lot)
         assert said(path, map_columns(mapping, "click"), tmp_path / "blocks.jsonl") == plain
 
 
@@ -66,8 +66,8 @@ def test_days_are_spread_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = tmp_path / "ader.csv"
     path.write_text("period,session_id,item_id\n" + "\n".join(lines) + "\n")
     found = []
-    for lot in (5_000, 7):
-        monkeypatch.setattr(rows_module, "LOT", lot)
+    for lot in (5_000, 50):
+        monkeypatch.setattr(rows_module, "LOT_BYTES", lot)
         file = RowFile(path)
         found.append(said(path, layout_of("yoochoose", file).parse(file), tmp_path / "rejects.jsonl"))
     assert found[0] == found[1]
@@ -80,4 +80,7 @@ def test_a_regular_file_is_read_as_blocks(tmp_path: Path) -> None:
     """Line numbers are those of an editor, and columns stand under their names."""
     path = tmp_path / "log.csv"
     path.write_text("user,item,time\nu1,i1,1\nu2,i2,2\n")
-    assert list(RowFile(path).lots()) == [Block(2, ["user", "item", "time"], (("u1", "u2"), ("i1", "i2"), ("1", "2")))]
+    (block,) = RowFile(path).lots()
+    assert isinstance(block, Block)
+    columns = {name: texts.to_pylist() for name, texts in block.named().items()}
+    assert (block.line, columns) == (2, {"user": ["u1", "u2"], "item": ["i1", "i2"], "time": ["1", "2"]})
