@@ -51,11 +51,12 @@ from indexing.columns import (
 from indexing.item_facts import COLDNESS, HABITS, POPULAR, SINCE_FIRST, SINCE_LAST
 from indexing.item_facts import COUNTED as LOG_COUNT
 from indexing.kernels import EMPTY, _slot
+from indexing.uncounted import uncounted
 
 USER, LAST, SECOND, THIRD, MEAN, SIDES = range(6)  # the vectors with which every candidate's is compared
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def log1p(x: Any) -> Any:
     """log(1 + x) of x >= 0 in single precision: a fraction of the cost of the double one.
 
@@ -68,7 +69,7 @@ def log1p(x: Any) -> Any:
     return np.log(whole) * (x / (whole - np.float32(1.0)))
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def describe_history(
     history: Any, types: Any, times: Any, now: int, kinds: Any, keys: Any, places: Any, common: int, features: Any
 ) -> int:
@@ -96,7 +97,7 @@ def describe_history(
     return session_length
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def describe_together(
     recent: Any, together: tuple[Any, Any, Any], keys: Any, places: Any, common: int, features: Any
 ) -> None:
@@ -116,7 +117,7 @@ def describe_together(
                 seen[TOGETHER + rank] = log1p(STRENGTH_SCALE * scores[at])
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def describe_owned(bought: Any, common: int, features: Any, keys: Any, places: Any) -> None:
     """Fills which candidates the user has bought, and how many other items since."""
     for place in range(bought.size):
@@ -128,7 +129,7 @@ def describe_owned(bought: Any, common: int, features: Any, keys: Any, places: A
             seen[OWNED_PLACE] = np.log1p(float(bought.size - 1 - place))
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def describe_list(times: Any, session_length: int, different: int, bought: int, rarity: Any, features: Any) -> None:
     """Fills what is the same for all candidates of a list, the columns of `features`."""
     pause = np.log1p(max(times[-1] - times[-2], 0) / SECOND_MS) if times.size > 1 else 0.0
@@ -145,21 +146,24 @@ def describe_list(times: Any, session_length: int, different: int, bought: int, 
         seen[PAUSE], seen[WANTED_RARITY] = pause, rarity
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def compared_with(user: Any, last_row: int, recent: Any, vectors: Any, out: Any) -> None:
     """The vectors with which all candidates of a list are compared, (SIDES, D); zeros for what there is not."""
     out[:] = np.float32(0.0)
-    out[USER] = user
-    if last_row >= 0:
-        out[LAST] = vectors[last_row]
     items = min(recent.size, COUNTED)
+    for at in range(user.size):
+        out[USER, at] = user[at]
+        if last_row >= 0:
+            out[LAST, at] = vectors[last_row, at]
     for rank in range(items):
-        out[MEAN] += vectors[recent[rank]] / np.float32(items)
-        if 0 < rank < COMPARED:
-            out[SECOND + rank - 1] = vectors[recent[rank]]
+        row = recent[rank]
+        for at in range(user.size):
+            out[MEAN, at] += vectors[row, at] / np.float32(items)
+            if 0 < rank < COMPARED:
+                out[SECOND + rank - 1, at] = vectors[row, at]
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def describe_items(
     rows: Any,
     features: Any,
@@ -192,7 +196,7 @@ def describe_items(
             seen[UNSEEN_FOR] = log1p(max(elapsed + facts[SINCE_LAST], 0.0))
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"}, _nrt=False)
 def _similarities(sides: Any, vectors: Any, row: int) -> Any:
     """Inner products of one item's vector with those of `compared_with`: the item's is read once."""
     user = last = second = third = mean = np.float32(0.0)

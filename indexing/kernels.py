@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from indexing.uncounted import uncounted
+
 EMPTY = -1
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _slot(keys: Any, key: int) -> int:
     """Where `key` is or belongs in an open-addressing table whose size is a power of two and which is never full."""
     mask = keys.size - 1
@@ -25,7 +27,7 @@ def _slot(keys: Any, key: int) -> int:
     return slot  # type: ignore[no-any-return]
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _add(keys: Any, sums: Any, used: Any, size: int, key: int, x: float) -> int:
     """Adds x to the sum of `key`; returns the number of keys in the table, whose slots are listed in `used`."""
     slot = _slot(keys, key)
@@ -38,12 +40,12 @@ def _add(keys: Any, sums: Any, used: Any, size: int, key: int, x: float) -> int:
     return size
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _worse(score: float, key: int, other_score: float, other_key: int) -> bool:
     return score < other_score or (score == other_score and key > other_key)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _sink(heap: Any, size: int, keys: Any, scores: Any) -> None:
     """Restores a heap of positions, worst on top, after its top has changed."""
     parent = 0
@@ -60,7 +62,7 @@ def _sink(heap: Any, size: int, keys: Any, scores: Any) -> None:
         parent = child
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _rise(heap: Any, child: int, keys: Any, scores: Any) -> None:
     """Restores a heap of positions, worst on top, after one was put at its end."""
     while child > 0:
@@ -71,7 +73,7 @@ def _rise(heap: Any, child: int, keys: Any, scores: Any) -> None:
         child = parent
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _best(keys: Any, scores: Any, positions: Any, count: int, heap: Any, k: int) -> int:
     """Puts into `heap` the k best of `positions[:count]`, best first; returns how many there are."""
     size = 0
@@ -92,7 +94,7 @@ def _best(keys: Any, scores: Any, positions: Any, count: int, heap: Any, k: int)
     return size
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _last_distinct(rows: Any, start: int, end: int, limit: int, most: int, out: Any) -> int:
     """The last `most` different items of rows[start:end], newest first, of those that are 0..limit-1."""
     size = 0
@@ -155,7 +157,7 @@ def count_neighbours(
             sums[touched[at]] = 0.0
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, _nrt=False)
 def _dot(a: Any, b: Any) -> Any:
     total = np.float32(0.0)
     for at in range(a.size):
@@ -168,6 +170,22 @@ def nearest(users: Any, vectors: Any, rows: Any, available: Any, keys: Any, out_
     """Those of `rows` with the greatest inner product above 0, by scanning them all."""
     scores, names, near = np.zeros(rows.size, np.float32), keys[rows], np.zeros(rows.size, np.int64)
     best = np.zeros(out_rows.shape[1], np.int64)
+    _nearest(users, vectors, rows, available, scores, names, near, best, out_rows, out_scores)
+
+
+@uncounted
+def _nearest(
+    users: Any,
+    vectors: Any,
+    rows: Any,
+    available: Any,
+    scores: Any,
+    names: Any,
+    near: Any,
+    best: Any,
+    out_rows: Any,
+    out_scores: Any,
+) -> None:
     for user in range(users.shape[0]):
         size = 0
         for at in range(rows.size):
@@ -182,7 +200,7 @@ def nearest(users: Any, vectors: Any, rows: Any, available: Any, keys: Any, out_
             out_scores[user, at] = scores[best[at]]
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def settle(found: Any, scores: Any, out_rows: Any) -> None:
     """Lists (B, k), best first, as they shall be: equal scores in the order of their rows, -1 and 0 behind the last.
 

@@ -45,15 +45,11 @@ class Neighbours:
         if len(self.rows) == 0:
             return rows, scores
         source_kernels.covisited(
-            batch.rows,
-            batch.starts,
-            self.starts,
-            self.rows,
-            self.scores,
+            (batch.rows, batch.starts),
+            (self.starts, self.rows, self.scores),
             np.array(self.last_weights, np.float32),
             self._table_size,
-            rows,
-            scores,
+            (rows, scores),
         )
         return rows, scores
 

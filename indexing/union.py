@@ -30,11 +30,12 @@ from indexing.describing import (
     log1p,
 )
 from indexing.kernels import EMPTY, _slot
+from indexing.uncounted import uncounted
 
 NO_SCORE = -1  # in place of a column
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _join_list(
     listed: Any,
     scores: Any,
@@ -92,19 +93,39 @@ def join(
     """Candidates of all lists, each item once a list: the memories', those by vectors (the last of `found`), new ones,
     the user's own recent items, trending ones, and what the user has bought and may buy again.
     """
+    rows, _, _, _ = out
+    lists, size = users.shape[0], 64
+    while size < 2 * rows.size // max(lists, 1):
+        size *= 2
+    table = (np.full(size, EMPTY, np.int32), np.empty(size, np.int64), np.empty(size, np.int64))
+    room = (table, np.zeros(recents, np.int32), np.zeros((SIDES, users.shape[1]), np.float32), np.zeros(1, np.float32))
+    _join(histories, kinds, users, found, new_and_again, trending, available, vectors, facts, together, room, out)
+
+
+@uncounted
+def _join(
+    histories: Any,
+    kinds: Any,
+    users: Any,
+    found: Any,
+    new_and_again: Any,
+    trending: Any,
+    available: Any,
+    vectors: Any,
+    facts: Any,
+    together: Any,
+    room: Any,
+    out: Any,
+) -> None:
     history_rows, types, times, history_starts, now, intents, owned, owned_starts = histories
     new, again = new_and_again
     found_rows, found_scores = found
     rows, starts, sources, features = out
     item_table, wanted, rarities, as_of = facts
     memories, common = found_rows.shape[0] - 1, SCORE_COLUMNS * found_rows.shape[0]
-    size = 64
-    while size < 2 * rows.size // max(history_starts.size - 1, 1):
-        size *= 2
-    keys, places, used = np.full(size, EMPTY, np.int32), np.empty(size, np.int64), np.empty(size, np.int64)
-    recent, sides = np.zeros(recents, np.int32), np.zeros((SIDES, users.shape[1]), np.float32)
-    nothing, end = np.zeros(1, np.float32), np.int64(0)
-    table, joined = (keys, places, used), (rows, sources, features)
+    table, recent, sides, nothing = room
+    keys, places, used = table
+    joined, end = (rows, sources, features), np.int64(0)
     for user in range(history_starts.size - 1):
         start, first, last = end, history_starts[user], history_starts[user + 1]
         history, kinds_of_events = history_rows[first:last], types[first:last]
@@ -137,7 +158,7 @@ def join(
         starts[user + 1] = end
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _recent_items(history: Any, types: Any, kinds: Any, out: Any) -> int:
     """The user's latest different items, newest first, without those whose latest interaction was a rejection."""
     size = 0

@@ -91,20 +91,14 @@ class SessionNeighbours:
         """The k items found in the sessions most like each user's: rows (B, k) with -1 padding, scores (B, k)."""
         rows, scores = np.full((len(batch), k), -1, np.int32), np.zeros((len(batch), k), np.float32)
         source_kernels.session_neighbours(
-            batch.rows,
-            batch.starts,
-            self.session_starts,
-            self.session_items,
-            self.item_starts,
-            self.item_sessions,
-            self.item_positions,
-            self._item_weights,
+            (batch.rows, batch.starts),
+            (self.session_starts, self.session_items),
+            (self.item_starts, self.item_sessions, self.item_positions, self._item_weights),
             _LAST_WEIGHTS,
             _DISTANCE_WEIGHTS,
             NEIGHBOURS,
             self._table_size,
-            rows,
-            scores,
+            (rows, scores),
         )
         return rows, scores
 
