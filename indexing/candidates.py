@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing import union as kernel
-from indexing.arrays import frozen
+from indexing.arrays import filled, frozen
 from indexing.columns import NEGATIVE, POSITIVE, PURCHASE, SCORE_COLUMNS
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s
 from indexing.item_facts import ItemFacts
@@ -180,7 +180,11 @@ def union(
 def _stacked(found: Sequence[Found], users: int) -> tuple[Int32s, Floats]:
     """The lists of S sources as arrays (S, B, k), shorter ones padded."""
     width = max(one.rows.shape[1] for one in found)
-    rows = np.full((len(found), users, width), -1, np.int32)
+    if all(one.rows.shape[1] == width for one in found):
+        shape = (len(found), users, width)
+        rows = np.concatenate([one.rows for one in found], dtype=np.int32).reshape(shape)
+        return rows, np.concatenate([one.scores for one in found], dtype=np.float32).reshape(shape)
+    rows = filled((len(found), users, width), -1, np.int32)
     scores = np.zeros((len(found), users, width), np.float32)
     for number, one in enumerate(found):
         rows[number, :, : one.rows.shape[1]] = one.rows

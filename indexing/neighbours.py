@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from indexing import source_kernels
-from indexing.arrays import check_lists, check_rows, frozen, taken
+from indexing.arrays import check_lists, check_rows, filled, frozen, taken
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s
 from indexing.weights import table_size
 
@@ -41,7 +41,7 @@ class Neighbours:
 
     def candidates(self, batch: HistoryBatch, k: int) -> tuple[Int32s, Floats]:
         """The k items that go best with each user's last items: rows (B, k) with -1 padding, scores (B, k)."""
-        rows, scores = np.full((len(batch), k), -1, np.int32), np.zeros((len(batch), k), np.float32)
+        rows, scores = filled((len(batch), k), -1, np.int32), np.zeros((len(batch), k), np.float32)
         if len(self.rows) == 0:
             return rows, scores
         source_kernels.covisited(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from indexing.arrays import frozen
+from indexing.arrays import filled, frozen
 from indexing.histories import HistoryBatch, Int32s, Int64s
 
 MOST = 200  # different items of one user, the latest; what a user's state remembers
@@ -32,7 +32,7 @@ def bought_before(
 def to_buy_again(batch: HistoryBatch, again: npt.NDArray[np.bool_]) -> Int32s:
     """The newest LISTED of each user's purchases that are of items which are bought `again` (N,): (B, k), -1 behind."""
     width = min(int(np.diff(batch.owned_starts).max()), LISTED) if len(batch.owned) else 0
-    result = np.full((len(batch), width), -1, np.int32)
+    result = filled((len(batch), width), -1, np.int32)
     if width:
         _list_again(frozen(batch.owned, np.int32), batch.owned_starts, frozen(again, np.bool_), result)
     return result

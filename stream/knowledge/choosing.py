@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from indexing.arrays import filled
 from indexing.candidates import Candidates
 from indexing.histories import Floats, Int32s, Int64s
 from indexing.lists import best_of_lists
@@ -53,7 +54,7 @@ def choose(
     users = len(candidates.starts) - 1
     lengths = np.empty(users, np.int64)
     lengths[:] = counts
-    positions = np.full((users, int(lengths.max(initial=0))), UNKNOWN, np.int64)
+    positions = filled((users, int(lengths.max(initial=0))), UNKNOWN, np.int64)
     chances, drawn, numbers = (
         np.zeros(positions.shape, np.float32),
         np.zeros(users, np.int64),
@@ -62,8 +63,10 @@ def choose(
     if explorable is None:
         explorable, new_slots = np.zeros(len(scores), np.bool_), 0
     elif lots is not None:
-        drawing = np.unique(np.searchsorted(candidates.starts, np.flatnonzero(explorable), "right") - 1)
-        numbers[drawing] = np.array([lots(user) for user in drawing.tolist()], np.uint64)
+        found = np.flatnonzero(explorable)
+        if len(found):
+            drawing = np.unique(np.searchsorted(candidates.starts, found, "right") - 1)
+            numbers[drawing] = np.array([lots(user) for user in drawing.tolist()], np.uint64)
     listed = keys[candidates.rows], scores, candidates.starts, lengths, explorable, new_slots, numbers
     best_of_lists(*listed, candidates.sources, (positions, chances, drawn))
     return Ranking(candidates, scores, positions, chances, drawn)

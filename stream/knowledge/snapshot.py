@@ -175,12 +175,15 @@ class Snapshot:
 
     @cached_property
     def untouched(self) -> Int64s:
-        """Rows of cold items, as many as can be passed over for each list: another sample in each artifact."""
+        """Rows of cold items, as many as can be passed over for each list: another sample in each artifact.
+
+        Without those whose vectors are zero, as where nothing is known of an item: these are near nobody.
+        """
         rows = np.flatnonzero(self.cold)
-        if len(rows) <= MOST_UNTOUCHED:
-            return rows
-        rng = np.random.default_rng([self.seed, lot(self.artifact_id)])
-        return np.sort(rng.choice(rows, MOST_UNTOUCHED, replace=False))
+        if len(rows) > MOST_UNTOUCHED:
+            rng = np.random.default_rng([self.seed, lot(self.artifact_id)])
+            rows = np.sort(rng.choice(rows, MOST_UNTOUCHED, replace=False))
+        return rows[self.item_vectors[rows].any(axis=1)]
 
     def histories(self, queries: Sequence[Asked]) -> HistoryBatch:
         """The newest interactions of each query as flat arrays. Event types without a code count as the first one."""
@@ -255,7 +258,9 @@ class Snapshot:
         scores = self.ranker.score(candidates.features)
         if listable is not None:
             scores[~listable] = -np.inf
-        explorable = self._explorable(candidates) if new_slots and len(fresh.untouched) else None
+        explorable = None
+        if new_slots and (self._any_cold or len(fresh.vectors) > len(self)):
+            explorable = self._explorable(candidates)
         return choose(
             candidates, scores, counts, keys=fresh.keys, explorable=explorable, new_slots=new_slots, lots=lots
         )
@@ -264,6 +269,10 @@ class Snapshot:
         """Candidates that are new or untouched, by anybody and by the user, (M,)."""
         rows, met = candidates.rows, candidates.features[:, self._times_in_history]
         return np.asarray(self._cold_or_newer[np.minimum(rows, len(self))] & (met == 0))
+
+    @cached_property
+    def _any_cold(self) -> bool:
+        return bool(self.cold.any())
 
     @cached_property
     def _cold_or_newer(self) -> Bools:
