@@ -44,7 +44,8 @@ REFRESH = (  # in the order in which a refresh comes to them
     "collect.delete",
 )
 SWAP = ("load.hashed", "load.read", "swap.prepared", "swap.assigned")  # of a worker, in its order
-NAMES = (*REFRESH, *SWAP)
+LETTERS = ("letters.commit",)  # of worker and trainer: letters are written, their transaction is open
+NAMES = (*REFRESH, *SWAP, *LETTERS)
 
 
 @dataclass

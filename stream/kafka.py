@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -199,10 +199,14 @@ class LogWatch:
 
 
 async def read_partitions(
-    consumer: AIOKafkaConsumer, partitions: list[TopicPartition]
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], ends: Mapping[TopicPartition, int] | None = None
 ) -> AsyncIterator[list[ConsumerRecord]]:
-    """Everything that stands in the assigned `partitions`, from the consumer's positions to the present ends."""
-    behind: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+    """Everything that stands in the assigned `partitions`, from the consumer's positions to `ends`, the present ones.
+
+    A consumer that counts committed records only takes the first open transaction for the end of a partition; with
+    `ends` of `log_ends` it waits until all transactions before these are settled.
+    """
+    behind: Mapping[TopicPartition, int] = await consumer.end_offsets(partitions) if ends is None else ends
     while True:
         behind = {tp: end for tp, end in behind.items() if await consumer.position(tp) < end}
         if not behind:
@@ -211,10 +215,20 @@ async def read_partitions(
             yield records
 
 
+async def log_ends(kafka: KafkaSettings, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """Where partitions end, records of open transactions included."""
+    async with reader(kafka) as consumer:
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+        return ends
+
+
 async def read_topic(
-    kafka: KafkaSettings, topic: str, since_ms: int = 0, *, isolation: str = UNCOMMITTED
+    kafka: KafkaSettings, topic: str, since_ms: int = 0, *, isolation: str = UNCOMMITTED, settled: bool = False
 ) -> AsyncIterator[list[ConsumerRecord]]:
-    """All that stands in a topic now, each partition in order; `since_ms`: only what was written then or later."""
+    """All that stands in a topic now, each partition in order; `since_ms`: only what was written then or later.
+
+    `settled`: what is in open transactions now too, once these are committed; they are waited for.
+    """
     async with reader(kafka, isolation_level=isolation) as consumer:
         partitions = await topic_partitions(consumer, topic)
         consumer.assign(partitions)
@@ -223,7 +237,8 @@ async def read_topic(
         await consumer.seek_to_beginning(*partitions)
         for partition, first in firsts.items():
             consumer.seek(partition, ends[partition] if first is None else first.offset)
-        async for records in read_partitions(consumer, partitions):
+        last = await log_ends(kafka, partitions) if settled else None
+        async for records in read_partitions(consumer, partitions, last):
             yield records
 
 

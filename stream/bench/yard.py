@@ -19,7 +19,7 @@ from stream.announcements import announce
 from stream.bench.artifact import Artifact
 from stream.bench.checking import Listed
 from stream.bench.logs import Sent
-from stream.kafka import admin_client, producer, read_topic
+from stream.kafka import COMMITTED, admin_client, producer, read_topic
 from stream.settings import ENVIRONMENT_PREFIX, KafkaSettings, Settings
 from stream.shop.broker import HOST, Broker, free_port
 from stream.shop.children import end, last_lines, spawn
@@ -163,7 +163,7 @@ class Run:
     async def letters(self) -> list[tuple[int, int]]:
         """The places of the events for which there is a dead letter."""
         found = []
-        async for records in read_topic(self.kafka, self.topic(DEAD_LETTERS)):
+        async for records in read_topic(self.kafka, self.topic(DEAD_LETTERS), isolation=COMMITTED):
             for record in records:
                 place = source_of(record)
                 if place is not None:

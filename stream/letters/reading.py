@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 from aiokafka.structs import ConsumerRecord
 
-from stream.kafka import read_topic
+from stream.kafka import COMMITTED, read_topic
 from stream.settings import KafkaSettings
 from stream.wire.dead_letters import DETAIL, ERROR, OURS, TRUNCATED, Headers, original_headers, source_of
 from stream.wire.times import to_iso
@@ -101,7 +101,7 @@ def letter_of(record: ConsumerRecord) -> Letter | None:
 
 async def read_letters(kafka: KafkaSettings, wanted: Wanted) -> AsyncIterator[Letter]:
     """The letters that stand in the topic now, each partition in order. Raises KafkaError."""
-    async for records in read_topic(kafka, kafka.topic_prefix + DEAD_LETTERS, wanted.since):
+    async for records in read_topic(kafka, kafka.topic_prefix + DEAD_LETTERS, wanted.since, isolation=COMMITTED):
         for record in records:
             letter = letter_of(record)
             if letter is not None and wanted.has(letter):

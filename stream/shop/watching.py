@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from stream.kafka import reader, topic_end, topic_partitions
+from stream.kafka import COMMITTED, reader, topic_end, topic_partitions
 from stream.settings import KafkaSettings
 from stream.shop.household import Household
 from stream.shop.ledger import Latency, Ledger
@@ -87,7 +87,7 @@ class Watch:
 
     async def follow(self) -> None:
         """Reads the topics until cancelled."""
-        async with reader(self._kafka, fetch_max_wait_ms=50) as consumer:
+        async with reader(self._kafka, fetch_max_wait_ms=50, isolation_level=COMMITTED) as consumer:
             names = {self._kafka.topic_prefix + name: name for name in (EVENTS, RECOMMENDATIONS, DEAD_LETTERS)}
             consumer.assign(await topic_partitions(consumer, *names))
             async for record in consumer:

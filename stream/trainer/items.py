@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
-from stream.kafka import read_topic
+from stream.kafka import COMMITTED, read_topic
 from stream.knowledge.catalogue import Catalogue
+from stream.letter_writer import LetterWriter, Standing
 from stream.settings import KafkaSettings
-from stream.wire.dead_letters import letter_for, source_of
+from stream.wire.dead_letters import source_of
 from stream.wire.decoding import Decoder, Rejection
 from stream.wire.messages import Item
 from stream.wire.topics import DEAD_LETTERS, ITEMS
 
-TOGETHER = 500  # letters whose deliveries are awaited together
+TOGETHER = 2_000  # letters of one transaction
 MOST_WAITING = 2_000  # bad records in memory
 
 
@@ -71,28 +71,17 @@ class ItemReader:
 
 
 class DeadLetters:
-    """Writes bad records of `items` to `dead-letters`, each exactly once over all runs of trainers.
+    """Hands bad records of `items` to a writer, lot by lot; those before the offsets `known` have their letters."""
 
-    `first`: the offset of each partition before which they are written; `limit`: bytes that the topic takes.
-    """
-
-    def __init__(
-        self,
-        client: AIOKafkaProducer,
-        kafka: KafkaSettings,
-        first: Mapping[int, int],
-        limit: int,
-        counted: Callable[[str], None],
-    ) -> None:
-        self._client, self._topic = client, kafka.topic_prefix + DEAD_LETTERS
-        self._first, self._limit, self._counted = first, limit, counted
+    def __init__(self, writer: LetterWriter, known: Mapping[int, int], counted: Callable[[str], None]) -> None:
+        self._writer, self._known, self._counted = writer, known, counted
         self._queue: asyncio.Queue[BadRecord] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
 
     def put(self, bad: BadRecord) -> None:
         """Takes a bad record, each partition's in order, unless it is written already."""
-        if bad.record.offset >= self._first.get(bad.record.partition, 0):
+        if bad.record.offset >= self._known.get(bad.record.partition, 0):
             self._queue.put_nowait(bad)
             if self._queue.qsize() >= MOST_WAITING:
                 self._room.clear()
@@ -103,38 +92,31 @@ class DeadLetters:
 
     async def run(self) -> None:
         """Writes until cancelled. Raises KafkaError where the broker refuses."""
-        while True:
-            lot = [await self._queue.get()]
-            while len(lot) < TOGETHER and not self._queue.empty():
-                lot.append(self._queue.get_nowait())
-            await asyncio.gather(*[await self._send(*bad) for bad in lot])
-            for bad in lot:
-                self._counted(bad.rejection.code)
-                self._queue.task_done()
-            if self._queue.qsize() < MOST_WAITING:
-                self._room.set()
-
-    async def _send(self, record: ConsumerRecord, rejection: Rejection) -> asyncio.Future[Any]:
-        letter = letter_for(record, rejection, self._limit)
-        delivery: asyncio.Future[Any] = await self._client.send(
-            self._topic, letter.value, key=letter.key, partition=record.partition, headers=letter.headers
-        )
-        return delivery
+        try:
+            while True:
+                lot = [await self._queue.get()]
+                while len(lot) < TOGETHER and not self._queue.empty():
+                    lot.append(self._queue.get_nowait())
+                for _record, rejection in await self._writer.write(lot):
+                    self._counted(rejection.code)
+                for _ in lot:
+                    self._queue.task_done()
+                if self._queue.qsize() < MOST_WAITING:
+                    self._room.set()
+        finally:
+            await self._writer.close()
 
     async def flush(self) -> None:
         """Returns when everything taken so far stands in the topic."""
         await self._queue.join()
 
 
-async def first_unwritten(kafka: KafkaSettings, known: Mapping[int, int], since: int) -> dict[int, int]:
-    """The offset of each partition of `items` before which bad records have their letters.
-
-    That is `known`, or behind the newest letter that was written from the moment `since` (epoch ms) on.
-    """
-    found = dict(known)
-    items = kafka.topic_prefix + ITEMS
-    async for records in read_topic(kafka, kafka.topic_prefix + DEAD_LETTERS, since):
+async def read_standing(kafka: KafkaSettings, since: int) -> Standing:
+    """The newest bad record of each partition of `items` whose letter was written from the moment `since` (ms) on."""
+    found: dict[tuple[str, int], int] = {}
+    letters = read_topic(kafka, kafka.topic_prefix + DEAD_LETTERS, since, isolation=COMMITTED, settled=True)
+    async for records in letters:
         for topic, partition, offset in filter(None, map(source_of, records)):
-            if topic == items:
-                found[partition] = max(offset + 1, found.get(partition, 0))
+            if topic == kafka.topic_prefix + ITEMS:
+                found[topic, partition] = max(offset, found.get((topic, partition), -1))
     return found

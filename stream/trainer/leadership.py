@@ -25,6 +25,7 @@ from stream.wire.messages import ArtifactAnnouncement
 from stream.wire.topics import ARTIFACTS
 
 TRAINER = "trainer"  # behind the topic prefix: the consumer group, and the transactional id of whoever leads
+LETTERS = "trainer-dead-letters"  # behind the topic prefix: the transactional id of dead letters
 LEADS, BEGINNER = b"leads", b""
 SEND_SECONDS = 120  # patience with a broker that restarts
 

@@ -9,14 +9,14 @@ from typing import Any
 from rich.console import Console
 
 from stream.http import Readiness, serve
-from stream.kafka import LogWatch, admin_client, producer, wait_for_broker
+from stream.kafka import LogWatch, admin_client, wait_for_broker
 from stream.knowledge.directories import StoreInUseError
 from stream.knowledge.store import ArtifactStore
 from stream.knowledge.threads import use_threads
 from stream.logs import Log
 from stream.metrics import TrainerMetrics
 from stream.settings import Settings
-from stream.trainer.leadership import SEND_SECONDS, Leadership, announcer
+from stream.trainer.leadership import Leadership, announcer
 from stream.trainer.process import Trainer
 from stream.trainer.progress import RefreshProgress
 from stream.trainer.refresh import Tools
@@ -54,10 +54,8 @@ async def run_trainer(settings: Settings, console: Console) -> None:
             role.lead()
             await _until_held(store, stack, readiness, group)
             log.info("trainer leads", cleaned=len(store.clean()))
-            sending = {"request_timeout_ms": SEND_SECONDS * 1000, "linger_ms": 0}
-            client = await stack.enter_async_context(producer(settings.kafka, **sending))
             announcing = await stack.enter_async_context(announcer(settings.kafka))
-            trainer = Trainer(Tools(settings, store, client, announcing, progress, metrics, log), readiness)
+            trainer = Trainer(Tools(settings, store, announcing, progress, metrics, log), readiness)
             async with running(trainer.run()) as working:
                 await until(asyncio.Event(), working | group)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from stream.announcements import REFRESH, RESTART, Announcements, follower
@@ -13,11 +14,12 @@ from stream.kafka import Follower, admin_client
 from stream.knowledge.fallback import fallback
 from stream.knowledge.manifest import ArtifactError, Manifest, PartitionSpan, time_of
 from stream.knowledge.snapshot import Snapshot
+from stream.letter_writer import LetterWriter
 from stream.logs import Log
 from stream.settings import KafkaSettings
 from stream.trainer.building import free_bytes
-from stream.trainer.items import DeadLetters, ItemReader, first_unwritten
-from stream.trainer.leadership import LeadershipLostError
+from stream.trainer.items import DeadLetters, ItemReader, read_standing
+from stream.trainer.leadership import LETTERS, LeadershipLostError
 from stream.trainer.memory import Memory
 from stream.trainer.reading import EventReader
 from stream.trainer.refresh import FAILED, NOTHING, Refresher, Tools, in_thread
@@ -156,16 +158,12 @@ class Trainer:
         )
 
     async def _dead_letters(self, parent: Parent | None, known_items: Mapping[int, int]) -> DeadLetters:
+        kafka = self._settings.kafka
         now = time.time_ns() // 1_000_000  # the artifact may have been made by a clock that was ahead
         since = 0 if parent is None or not known_items else min(time_of(parent.manifest.id), now) - DEAD_LETTER_SLACK_MS
-        first = await first_unwritten(self._settings.kafka, known_items, max(since, 0))
-        return DeadLetters(
-            self._tools.client,
-            self._settings.kafka,
-            first,
-            await _letter_bytes(self._settings.kafka),
-            lambda reason: self._metrics.dead_letters.labels(reason).inc(),
-        )
+        standing = partial(read_standing, kafka, max(since, 0))
+        writer = LetterWriter(kafka, kafka.topic_prefix + LETTERS, await _letter_bytes(kafka), standing, log)
+        return DeadLetters(writer, known_items, lambda reason: self._metrics.dead_letters.labels(reason).inc())
 
     def _make_refresher(self, memory: Memory, dead_letters: DeadLetters, parent: Parent | None) -> Refresher:
         memory.parent = parent.snapshot if parent else None

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from aiokafka import AIOKafkaProducer
-
 from stream.announcements import REFRESH, Announcements
 from stream.failpoints import failpoint
 from stream.knowledge.gate import judge
@@ -39,7 +37,6 @@ class Tools:
 
     settings: Settings
     store: ArtifactStore
-    client: AIOKafkaProducer  # for dead letters
     announcer: Announcer
     progress: RefreshProgress
     metrics: TrainerMetrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -103,7 +103,9 @@ def add_table(app: WorkerApp, settings: Settings) -> StateTable:
 class Agent:
     """Hands micro-batches to the step and acknowledges them, in order, once everything about them stands in Kafka."""
 
-    def __init__(self, app: WorkerApp, settings: Settings, step: Step[Any], rebalanced: Callable[[], None]) -> None:
+    def __init__(
+        self, app: WorkerApp, settings: Settings, step: Step[Any], rebalanced: Callable[[], Awaitable[None]]
+    ) -> None:
         self.contiguity = Contiguity()
         self._app = app
         self._kafka = settings.kafka
@@ -133,7 +135,7 @@ class Agent:
             await self._delivered()  # what an earlier generation has not delivered must not count
             self._generation = generation
             self.contiguity.forget()
-            self._rebalanced()
+            await self._rebalanced()
         current = [event for event in events if event.message.generation_id == generation]
         if len(current) < len(events):
             consumer.drop(event.message for event in events if event.message.generation_id != generation)

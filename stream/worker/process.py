@@ -27,7 +27,7 @@ from stream.worker.app import (
     is_recovered,
     watch_for_crash,
 )
-from stream.worker.dead_letters import Tail
+from stream.worker.dead_letters import Letters
 from stream.worker.gauges import Gauges
 from stream.worker.knowledge import Knowledge
 from stream.worker.knowledge_follower import ArtifactsFollower, ItemsFollower
@@ -133,18 +133,19 @@ class Worker:
         app = build_app(settings, url)
         table = add_table(app, settings)
         producer = await start_producer(settings.kafka)
-        tail = Tail(settings.kafka, settings.kafka.topic_prefix + DEAD_LETTERS, partial(committed_offset, app))
+        committed = partial(committed_offset, app)
+        letters = Letters(settings.kafka, settings.worker.group_id, self._letter_bytes, committed)
+        await letters.check()
         step = MicroBatch(
             settings,
             table=table,
             producer=producer,
             knowledge=self._knowledge,
-            tail=tail,
-            letter_bytes=self._letter_bytes,
+            letters=letters,
             metrics=self._metrics,
             generation=lambda: app.consumer_generation_id,
         )
-        agent = Agent(app, settings, step, tail.forget)
+        agent = Agent(app, settings, step, letters.close)
         watching = asyncio.create_task(self._look(app, agent, table))
         watching.add_done_callback(_end_with)
         crash = asyncio.create_task(watch_for_crash(app))
@@ -155,6 +156,7 @@ class Worker:
             watching.cancel()
             await app.stop()
             crash.cancel()
+            await letters.close()
             await producer.stop()
 
     async def _look(self, app: WorkerApp, agent: Agent, table: StateTable) -> None:

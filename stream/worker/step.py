@@ -18,15 +18,14 @@ from stream.queries import EventQueries
 from stream.settings import Settings
 from stream.state.row import encode_state
 from stream.state.table import StateTable
-from stream.wire.dead_letters import letter_for
 from stream.wire.decoding import Decoder
 from stream.wire.messages import EventPosition
 from stream.wire.partitioner import PARTITIONERS
 from stream.wire.times import to_iso
-from stream.wire.topics import DEAD_LETTERS, EVENTS, RECOMMENDATIONS, REQUESTS, changelog_name
+from stream.wire.topics import EVENTS, RECOMMENDATIONS, REQUESTS, changelog_name
 from stream.worker.answers import Answers, Version
-from stream.worker.batch import Chunk, DeadLetter, RowOf, Served, Touched, decode, fold
-from stream.worker.dead_letters import Tail
+from stream.worker.batch import Chunk, RowOf, Served, Touched, decode, fold
+from stream.worker.dead_letters import Letters
 from stream.worker.knowledge import Knowledge
 from stream.worker.measuring import Measuring
 from stream.worker.outbox import Outbox
@@ -51,20 +50,17 @@ class MicroBatch:
         table: StateTable,
         producer: AIOKafkaProducer,
         knowledge: Knowledge,
-        tail: Tail,
-        letter_bytes: int,
+        letters: Letters,
         metrics: WorkerMetrics,
         generation: Generation,
     ) -> None:
         kafka, self._settings = settings.kafka, settings
-        self._table, self._producer, self._knowledge, self._tail = table, producer, knowledge, tail
-        self._letter_bytes = letter_bytes
+        self._table, self._producer, self._knowledge, self._letters = table, producer, knowledge, letters
         self._generation = generation
         self._undelivered: Rows = {}
         self._decoder = Decoder(settings.events)
         self._events, self._requests_topic = kafka.topic_prefix + EVENTS, kafka.topic_prefix + REQUESTS
         self._recommendations = kafka.topic_prefix + RECOMMENDATIONS
-        self._dead_letters = kafka.topic_prefix + DEAD_LETTERS
         self._changelog = changelog_name(kafka, settings.worker.group_id)
         partitioner = PARTITIONERS[kafka.partitioner]
         self._queries, self._digest = EventQueries.of(settings), settings.digest()
@@ -106,13 +102,12 @@ class MicroBatch:
         with measuring.stage("gather"):
             self._add_outdated(outbox, rows, {chunk.partition for chunk in chunks})
             self._add_replies(outbox, replied)
-            await self._add_dead_letters(outbox, [*decoded.dead, *replied.dead])
         return Prepared(generation, serving, outbox, rows, touched, lists, decoded.dead, replied, scored)
 
     async def deliver(self, prepared: Prepared) -> bool:
         """The second half, one micro-batch after the other; False if the generation has passed and nothing counts.
 
-        6. Send, and await every delivery.
+        6. Send, letters too, and await every delivery.
         7. Put the rows into the table and count. The caller acknowledges.
         """
         self._undelivered = prepared.rows
@@ -121,7 +116,8 @@ class MicroBatch:
             if self._generation() != prepared.generation:
                 return False
             with self._measuring.stage("emit"):
-                delivered = await prepared.outbox.deliver()
+                dead = [*prepared.dead, *prepared.replied.dead]
+                delivered, _ = await asyncio.gather(prepared.outbox.deliver(), self._letters.write(dead))
             if self._generation() != prepared.generation:
                 return False
             # 7. keep
@@ -238,16 +234,6 @@ class MicroBatch:
             outbox.add(self._recommendations, reply.partition, reply.key, reply.made.value)
         for partition, key, value, headers in replied.forwards:
             outbox.add(self._requests_topic, partition, key, value, headers)
-
-    async def _add_dead_letters(self, outbox: Outbox, dead: Sequence[DeadLetter]) -> None:
-        """Adds the letters that do not stand in the topic since before a crash."""
-        for letter in dead:
-            record = letter.record
-            written = await self._tail.newest(record.partition)
-            if record.offset <= written.get(record.topic, -1):
-                continue
-            written[record.topic] = record.offset
-            outbox.add(self._dead_letters, record.partition, *letter_for(*letter, self._letter_bytes))
 
 
 async def _others_turns() -> None:

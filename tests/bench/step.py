@@ -72,12 +72,11 @@ class Table:
         self.rows[partition].update(rows)
 
 
-class Tail:
-    """No letter stands yet."""
+class Letters:
+    """Nobody reads them."""
 
-    async def newest(self, _partition: int) -> dict[str, int]:
-        """As the worker's tail."""
-        return {}
+    async def write(self, _bad: Sequence[object]) -> None:
+        """As the worker's letters."""
 
 
 def snapshot_of(log: BenchLog, settings: Settings, folder: Path) -> Snapshot:
@@ -117,10 +116,8 @@ def micro_batches(sent: Sequence[Sent], topic: str, size: int) -> Iterator[list[
 async def play(batches: Sequence[list[Chunk]], settings: Settings, knowledge: Knowledge) -> dict[str, float]:
     """Microseconds an event in each part, of the last four fifths."""
     metrics = WorkerMetrics()
-    made_of: dict[str, Any] = {"table": Table(), "producer": Producer(), "tail": Tail()}
-    step = MicroBatch(
-        settings, knowledge=knowledge, letter_bytes=1 << 20, metrics=metrics, generation=lambda: 1, **made_of
-    )
+    made_of: dict[str, Any] = {"table": Table(), "producer": Producer(), "letters": Letters()}
+    step = MicroBatch(settings, knowledge=knowledge, metrics=metrics, generation=lambda: 1, **made_of)
     skipped = len(batches) // 5
     spent: dict[str, float] = defaultdict(float)
     before: dict[str, float] = {}

@@ -91,7 +91,6 @@ class Counts:
     rows: int = 0
     stale: int = 0  # rows behind newer ones of their user
     letters: int = 0
-    letters_twice: int = 0  # sources with more than one: a worker cut off from Kafka may still have one on its way
     requests: int = 0
     answers: int = 0
 
@@ -278,7 +277,7 @@ class Oracle:
             if (wanted and wanted != code) or value != hash(message.value()):
                 self.wrong.append(f"the letter of {source} says {code}, or is not what came")
         if self._letters[source] == 2:
-            self.counts.letters_twice += 1
+            self.doubled.append(f"dead letter of {source}")
 
     def _judge(self) -> None:
         """What must hold once everything is answered."""

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message, Producer
 
 from stream.shop.broker import Broker, free_port, running_broker
+from tests.crash.reading import Topic
 from tests.hostile.vandal import BAD, GOOD, MARK, Vandal, Vandalised
 from tests.worker_kit import PARTITIONS, Shop, wait_until
 
@@ -115,11 +116,13 @@ def flood(shop: Shop, counts: dict[str, int], seed: int = 1, patience: float = 3
         sent = send(shop, counts, seed)
         expected = sum(count for name, count in sent.items() if name.endswith("bad"))
         samples: list[Sample] = []
+        topic, letters = Topic(shop.servers, shop.topic("dead-letters")), 0
 
         def all_done() -> bool:
             assert worker.process.poll() is None, worker.log.read_text()[-5_000:]
             assert training.poll() is None, (shop.directory / "trainer.log").read_text()[-5_000:]
-            letters = _ends(shop, "dead-letters")
+            nonlocal letters
+            letters += sum(1 for _letter in topic.read_to(topic.ends()))
             events = worker.metric("events_total")
             answers = worker.metric("recommendations_total")
             samples.append(
@@ -130,6 +133,7 @@ def flood(shop: Shop, counts: dict[str, int], seed: int = 1, patience: float = 3
             return letters >= expected and events >= _ends(shop, "events")
 
         wait_until(all_done, "every record to be done with", patience)
+        topic.close()
         seconds = time.monotonic() - started
         found = check(shop, worker.metric("new_item_to_retrievable_seconds_count"))
         assert found == {**found, **sent}, (found, sent)

@@ -61,15 +61,22 @@ class Table:
         return {number: {key: self.rows[number][key] for key in self.behind} for number in partitions if self.behind}
 
 
+class Letters:
+    """There are none."""
+
+    async def write(self, bad: list[object]) -> None:
+        assert not bad
+
+
 class Desk:
     """A step, all around it, and the generation that the group has."""
 
     def __init__(self) -> None:
         settings = Settings()
         self.generation, self.table, self.producer = 1, Table(), Producer()
-        made_of: dict[str, Any] = {"table": self.table, "producer": self.producer, "tail": None}
+        made_of: dict[str, Any] = {"table": self.table, "producer": self.producer, "letters": Letters()}
         self.step = MicroBatch(
-            settings, knowledge=Knowledge(settings, lambda: 0.0), letter_bytes=1 << 20, metrics=WorkerMetrics(),
+            settings, knowledge=Knowledge(settings, lambda: 0.0), metrics=WorkerMetrics(),
             generation=lambda: self.generation, **made_of,
         )  # fmt: skip
 
