@@ -9,13 +9,16 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.kafka import producer, read_topic, reader
+from stream.logs import Log
 from stream.settings import KafkaSettings, Settings
-from stream.state.row import decode_state, is_older
+from stream.state.row import DamagedRowError, decode_state, is_older
 from stream.state.user_state import UserState
 from stream.wire.messages import Item, Recommendation, Request
 from stream.wire.partitioner import PARTITIONERS, murmur2_partition
 from stream.wire.times import to_iso
 from stream.wire.topics import ITEMS, RECOMMENDATIONS, REQUESTS, changelog_name
+
+log = Log("alluvium.state")
 
 
 class NoAnswerError(RuntimeError):
@@ -50,14 +53,21 @@ async def read_states(settings: Settings, user_id: str | None) -> list[tuple[str
     rows: dict[tuple[bytes, int], bytes] = {}
     async for records in read_topic(settings.kafka, topic):
         for record in records:
-            if wanted is not None and record.key != wanted:
+            if record.key is None or wanted not in {None, record.key}:
                 continue
             at = (record.key, record.partition)
             if record.value is None:
                 rows.pop(at, None)
             elif at not in rows or not is_older(record.value, rows[at]):
                 rows[at] = record.value
-    return [(key.decode(), partition, decode_state(row)) for (key, partition), row in sorted(rows.items())]
+    states = []
+    for (key, partition), row in sorted(rows.items()):
+        user = key.decode(errors="replace")
+        try:
+            states.append((user, partition, decode_state(row)))
+        except DamagedRowError as error:
+            log.warning("user state is damaged", user=user, partition=partition, error=str(error))
+    return states
 
 
 async def read_titles(kafka: KafkaSettings, item_ids: Iterable[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError
 from stream import failpoints
 from stream.kafka import admin_client, producer
 from stream.settings import Settings
-from stream.wire.topics import topic_problems
+from stream.wire.topics import topic_advice, topic_problems
 
 LIBRARIES = ("faust-streaming", "aiokafka", "torch", "faiss-cpu", "numpy", "numba", "msgspec", "prometheus-client")
 JAVA, PYTHON = 17, (3, 11)
@@ -131,6 +131,9 @@ async def check_topics(admin: AIOKafkaAdminClient, settings: Settings) -> Check:
     problems = await topic_problems(admin, settings.kafka, settings.worker.group_id)
     if problems:
         return Check("topics", "failed", f"{len(problems)} problems", "; ".join(problems))
+    advice = await topic_advice(admin, settings.kafka, settings.worker.group_id)
+    if advice:
+        return Check("topics", "warning", f"{len(advice)} could be better", "; ".join(advice))
     return Check("topics", "ok", f"all present, {settings.kafka.partitions} partitions")
 
 

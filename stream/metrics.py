@@ -126,6 +126,7 @@ class WorkerMetrics(_Family):
         self.exploration_slots = self._counter(
             "exploration_slots_total", "Of these, places whose new or untouched item was drawn by lot."
         )
+        self.damaged = self._counter("damaged_states_total", "Users whose row was damaged and who began anew.")
         self.misplaced = self._counter("misplaced_events_total", "Events not on the partition of their key.")
         self.future = self._counter("future_events_total", "Events more than a minute ahead of the worker's clock.")
         self.event_to_recommendation = BatchHistogram(

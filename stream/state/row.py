@@ -7,10 +7,15 @@ import msgspec
 from stream.state.user_state import ID_BYTES, UserState
 
 VERSION = 2
+NO_TEXT = (msgspec.DecodeError, UnicodeDecodeError)  # of bytes that are no msgpack, or have no text where it should be
 
 
 class UnknownStateVersionError(ValueError):
     """A row was written by a newer release. Operator action: run a worker at least as new as the one that wrote it."""
+
+
+class DamagedRowError(ValueError):
+    """Bytes that are no row: somebody else has written to the changelog. Operator action: see AlluviumDamagedStates."""
 
 
 class _Row(msgspec.Struct, array_like=True, gc=False):
@@ -92,15 +97,34 @@ def encode_state(state: UserState, last_items: msgspec.Raw | None = None) -> byt
 def decode_state(row: bytes) -> UserState:
     """The state in a changelog's row of any version until now.
 
-    Raises UnknownStateVersionError for the future's; for what is no row IndexError, OverflowError or a DecodeError.
+    Raises UnknownStateVersionError for the future's, DamagedRowError for what is no row.
     """
     state, last_items = decode_but_list(row)
-    state.last_items = unpack_items(last_items)
+    try:
+        state.last_items = unpack_items(last_items)
+    except NO_TEXT as error:
+        raise DamagedRowError(str(error)) from None
     return state
 
 
 def decode_but_list(row: bytes) -> tuple[UserState, msgspec.Raw]:
     """`decode_state` with the list served last left packed: few look at it, and it is a third of the work."""
+    try:
+        return _decode(row)
+    except (*NO_TEXT, IndexError, OverflowError) as error:
+        raise DamagedRowError(str(error)) from None
+
+
+def is_older(row: bytes, than: bytes) -> bool:
+    """Whether a row is of an earlier state of the same user, whatever their order in the changelog.
+
+    A worker that was taken for dead may still have a row on its way to Kafka when another has gone on from there. What
+    is no row is older than any.
+    """
+    return _stamp(row) < _stamp(than)
+
+
+def _decode(row: bytes) -> tuple[UserState, msgspec.Raw]:
     if not row.startswith(_HEADER):
         state = _decode_other(row)
         return state, pack_items(state.last_items)
@@ -120,12 +144,11 @@ def decode_but_list(row: bytes) -> tuple[UserState, msgspec.Raw]:
     return state, read.last_items
 
 
-def is_older(row: bytes, than: bytes) -> bool:
-    """Whether a row is of an earlier state of the same user, whatever their order in the changelog.
-
-    A worker that was taken for dead may still have a row on its way to Kafka when another has gone on from there.
-    """
-    return _ANY.decode(row).offset < _ANY.decode(than).offset
+def _stamp(row: bytes) -> int:
+    try:
+        return _ANY.decode(row).offset
+    except msgspec.DecodeError:
+        return -2
 
 
 def _coded(types: list[str]) -> tuple[list[str], list[int]]:

@@ -31,6 +31,9 @@ class TopicSpec:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
+COMPACTION_LAG = "min.compaction.lag.ms"
+LEAST_COMPACTION_LAG = 600_000  # in which a partition's owner repairs a row that came behind a newer one
+
 # What we write ourselves is stamped by the broker: it refuses records of a clock that is an hour ahead, and retention
 # would drop those of one that is days behind. Events and items keep the shop's time.
 STAMPED = {"message.timestamp.type": "LogAppendTime"}
@@ -46,7 +49,16 @@ SPECS = (
         config={"retention.ms": str(30 * DAY), "max.message.bytes": str(DEAD_LETTER_BYTES), **STAMPED},
     ),
     TopicSpec(ARTIFACTS, "compact", partitions=1, config=STAMPED),
-    TopicSpec(STATE, "compact", config={"min.cleanable.dirty.ratio": "0.2", "segment.ms": "3600000", **STAMPED}),
+    TopicSpec(
+        STATE,
+        "compact",
+        config={
+            "min.cleanable.dirty.ratio": "0.2",
+            "segment.ms": "3600000",
+            COMPACTION_LAG: str(LEAST_COMPACTION_LAG),
+            **STAMPED,
+        },
+    ),
 )
 
 
@@ -130,6 +142,19 @@ async def topic_problems(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group
                 f"--entity-type topics --entity-name {name} --add-config 'cleanup.policy=[{spec.cleanup}]'`"
             )
     return problems
+
+
+async def topic_advice(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group_id: str) -> list[str]:
+    """What is well enough to start with, and should be set all the same: of topics made by an earlier release."""
+    changelog = changelog_name(kafka, group_id)
+    lag = int((await topic_config(admin, [changelog], COMPACTION_LAG, "0"))[changelog])
+    if lag >= LEAST_COMPACTION_LAG:
+        return []
+    return [
+        f"topic {changelog} has {COMPACTION_LAG}={lag}: an old row of a worker that was taken for dead could replace a "
+        f"newer one for good; run `kafka-configs.sh --alter --entity-type topics --entity-name {changelog} "
+        f"--add-config {COMPACTION_LAG}={LEAST_COMPACTION_LAG}`"
+    ]
 
 
 async def message_limit(admin: AIOKafkaAdminClient, topic: str) -> int:

@@ -11,7 +11,7 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from stream.queries import ScoredEvents
-from stream.state.row import decode_but_list, pack_items, unpack_items
+from stream.state.row import NO_TEXT, DamagedRowError, decode_but_list, pack_items, unpack_items
 from stream.state.user_state import Outcome, UserState, advance_by, copied
 from stream.wire.decoding import Decoder, Rejection, record_time
 from stream.wire.messages import Event
@@ -59,7 +59,10 @@ class Served(msgspec.Struct, frozen=True, gc=False):
             packed = bytes(listed)
             if item_id.encode() not in packed:
                 return -1 if packed == NO_ITEMS else 0
-            listed = unpack_items(listed)
+            try:
+                listed = unpack_items(listed)
+            except NO_TEXT:  # a damaged row
+                return -1
         if item_id in listed:
             return listed.index(item_id) + 1
         return 0 if listed else -1
@@ -75,7 +78,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 class Touched(msgspec.Struct, gc=False):
     """A user whom a micro-batch's events are about, on the partition they stand on.
 
-    `asked` are those of the events that are to be scored.
+    `asked` are those of the events that are to be scored; of a `damaged` one the row could not be read.
     """
 
     partition: int
@@ -87,6 +90,7 @@ class Touched(msgspec.Struct, gc=False):
     applied: list[Event] = []  # those that changed the state, in log order
     repeated: list[Event] = []  # the others
     asked: list[Asked] = []
+    damaged: bool = False
 
     @property
     def changed(self) -> bool:
@@ -135,6 +139,8 @@ def decode(chunks: Iterable[Chunk], decoder: Decoder) -> Decoded:
 def fold(decoded: Decoded, row_of: RowOf, scored: ScoredEvents) -> list[Touched]:
     """Each user's state after the events; what stands at or below the stamp changes nothing.
 
+    A user whose row is damaged begins anew.
+
     `scored` says which events are to be scored, if they are applied.
     """
     touched = []
@@ -142,8 +148,13 @@ def fold(decoded: Decoded, row_of: RowOf, scored: ScoredEvents) -> list[Touched]
         for user_id, events in users.items():
             key = user_id.encode()
             row = row_of(partition, key)
-            state, listed = (UserState(), NEVER) if row is None else decode_but_list(row)
-            user = Touched(partition, user_id, key, state, Served(state.last_artifact, listed), events)
+            state, listed, damaged = UserState(), NEVER, False
+            if row is not None:
+                try:
+                    state, listed = decode_but_list(row)
+                except DamagedRowError:
+                    damaged = True
+            user = Touched(partition, user_id, key, state, Served(state.last_artifact, listed), events, damaged=damaged)
             _apply(user, scored)
             touched.append(user)
     return touched

@@ -20,6 +20,7 @@ from stream.worker.prepared import Prepared
 from stream.worker.scoring import DEPTHS, Score, score
 
 KEPT = 5  # artifacts that are scored under their own names: those of some minutes
+TOLD = 10  # users with a damaged row that are named, of a micro-batch
 AHEAD = 60_000  # ms that a producer's clock may be ahead of ours
 NO_ARTIFACT, OLDER = "none", "older"
 NO_FALLBACK = "none"  # the `fallback` label of a list that is fully personal
@@ -99,8 +100,14 @@ class Measuring:
         metrics.event_to_recommendation.observe_all(np.maximum(waited, 0) / 1000)
         metrics.future.inc(sum(len(touched[at].events) for at in np.flatnonzero(waited < -AHEAD).tolist()))
         self._misplaced(touched)
+        self._damaged([user for user in touched if user.damaged])
         self._scored(delivered.scored, None if serving.snapshot is None else serving.snapshot.artifact_id)
         self._coverage(lists, serving)
+
+    def _damaged(self, users: Sequence[Touched]) -> None:
+        self._metrics.damaged.inc(len(users))
+        for user in users[:TOLD]:
+            log.error("user state was damaged, begins anew", user=user.user_id, partition=user.partition)
 
     def _misplaced(self, touched: Sequence[Touched]) -> None:
         kafka = self._kafka

@@ -16,7 +16,7 @@ from stream.logs import Log
 from stream.metrics import WorkerMetrics
 from stream.settings import Settings
 from stream.state.table import StateTable
-from stream.wire.topics import DEAD_LETTERS, EVENTS, REQUESTS, TopicsError, message_limit, topic_problems
+from stream.wire.topics import DEAD_LETTERS, EVENTS, REQUESTS, TopicsError, message_limit, topic_advice, topic_problems
 from stream.worker.app import (
     Agent,
     WorkerApp,
@@ -124,6 +124,8 @@ class Worker:
             problems = await topic_problems(admin, settings.kafka, settings.worker.group_id)
             if problems:
                 raise TopicsError("\n".join(problems))
+            for advice in await topic_advice(admin, settings.kafka, settings.worker.group_id):
+                log.warning("topic should be altered", advice=advice)
             self._letter_bytes = await message_limit(admin, settings.kafka.topic_prefix + DEAD_LETTERS)
         self._readiness.done(TOPICS)
 

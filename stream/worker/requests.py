@@ -14,7 +14,7 @@ from aiokafka.structs import ConsumerRecord
 
 from stream.knowledge.serving import Query, RankedList, Serving
 from stream.queries import state_query
-from stream.state.row import decode_state
+from stream.state.row import DamagedRowError, decode_state
 from stream.state.user_state import UserState
 from stream.wire.decoding import TOO_LARGE, Decoder, Rejection, record_time
 from stream.wire.event_types import PURCHASE
@@ -249,7 +249,10 @@ class Requests:
 
     def _state(self, record: ConsumerRecord, request: Request, row_of: RowOf) -> UserState | None:
         row = None if request.user_id is None else row_of(record.partition, request.user_id.encode())
-        return None if row is None else decode_state(row)
+        try:
+            return None if row is None else decode_state(row)
+        except DamagedRowError:
+            return None  # as somebody unknown, until their next event
 
     def _seen(self, record: ConsumerRecord, state: UserState | None) -> EventPosition | None:
         return None if state is None else EventPosition(self._events_topic, record.partition, state.offset)

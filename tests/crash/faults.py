@@ -167,6 +167,15 @@ def broker_pause(group: Group, dice: random.Random) -> Iterator[Later]:
 
 
 @fault
+def broker_slow(group: Group, dice: random.Random) -> Iterator[Later]:
+    """The broker runs for a fifth of the time only, in short pieces: as slow as one that waits for its disk."""
+    for _ in range(dice.randrange(10, 25)):
+        group.broker.pause()
+        yield Later(0.4, group.broker.resume)
+        yield Later(0.1, lambda: None)
+
+
+@fault
 def broker_long_pause(group: Group, dice: random.Random) -> Iterator[Later]:
     """SIGSTOP of the broker for half a minute."""
     group.broker.pause()
@@ -181,6 +190,7 @@ class Trouble:
         self._group, self._dice = group, dice
         self._begun = time.monotonic()
         self._open: list[tuple[float, Remedy, Iterator[Later]]] = []
+        self._broker_trouble: Iterator[Later] | None = None  # the last one
 
     def begin(self, name: str) -> bool:
         """Begins a fault; False if there is nobody to hit."""
@@ -189,6 +199,8 @@ class Trouble:
         steps = FAULTS[name](self._group, self._dice)
         if steps is None:
             return False
+        if name.startswith("broker"):
+            self._broker_trouble = steps
         self.log.append((time.monotonic() - self._begun, name))
         self._next(steps)
         return True
@@ -214,6 +226,7 @@ class Trouble:
             self._open.append((time.monotonic() + step.seconds, step.do, steps))
 
     def _broker_is_well(self) -> bool:
-        return self._group.broker.running and not any(
-            remedy in (self._group.broker.resume,) for _when, remedy, _steps in self._open
-        )
+        return self._group.broker.running and self._broker_trouble not in self._under_way()
+
+    def _under_way(self) -> list[Iterator[Later]]:
+        return [steps for _when, _remedy, steps in self._open]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ class Place:
         self.wanted = True
         self.spared = False  # by faults that end the worker
         self.busy = False  # with a fault that is not over
-        self.ends: list[int] = []  # exit statuses of workers that ended by themselves
+        self.starts = 0
+        self.ends: list[str] = []  # why workers ended that were not asked to
         self.ready_seconds: list[float] = []  # from each start that was left alone
         self._environment = {
             **shop.environment,
@@ -37,6 +39,7 @@ class Place:
             "PYTHONFAULTHANDLER": "1",
         }
         self._started: float | None = None
+        self._written = 0  # of the log, by the workers before
 
     @property
     def lives(self) -> bool:
@@ -45,8 +48,10 @@ class Place:
 
     def start(self) -> None:
         """A new worker."""
+        self._written = self.log.stat().st_size if self.log.exists() else 0
         self.worker = Worker(self._environment, self.log, free_port())
         self._started = time.monotonic()
+        self.starts += 1
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the worker, if it lives."""
@@ -62,13 +67,19 @@ class Place:
     def tend(self) -> None:
         """What a supervisor does, and a look at a clock."""
         if self.worker is not None and not self.lives:
-            self.ends.append(self.worker.process.returncode)
+            if self.worker.process.returncode:
+                self.ends.append(reason_of(self.worker.process.returncode, self._last_words()))
             self.worker = None
         if self.worker is None and self.wanted:
             self.start()
         elif self._started is not None and not self.busy and self.ready:
             self.ready_seconds.append(time.monotonic() - self._started)
             self._started = None
+
+    def _last_words(self) -> str:
+        with self.log.open("rb") as log:
+            log.seek(self._written)
+            return log.read().decode(errors="replace")
 
     @property
     def ready(self) -> bool:
@@ -146,6 +157,17 @@ def running_group(
                 group.close()
     finally:
         network.close()
+
+
+def reason_of(status: int, log: str) -> str:
+    """Why a worker ended: its last error's phrase and kind, as its log has them."""
+    errors = re.findall(r" (?:ERROR|CRITICAL) [^ ]*: (.*)$", log, re.MULTILINE)
+    if not errors:
+        last = log.strip().rsplit("\n", 1)[-1]
+        return f"exit status {status}: {last[:120]}"
+    phrase, _, error = errors[-1].partition(" error=")
+    kind = re.match(r"[\"']*(\w*)", error)
+    return f"{phrase[:120]}: {kind[1]}" if kind and kind[1] else phrase[:120]
 
 
 def chosen(dice: random.Random, places: list[Place], *, deadly: bool) -> Place | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -67,3 +68,27 @@ def test_holes_in_the_log_stop_nobody(shop: Shop) -> None:
     time.sleep(1.5)
     assert len(shop.lists()) == lists
     assert again.metric("users") == 1
+
+
+def test_rows_of_somebody_else_stop_nobody(shop: Shop) -> None:
+    """Bytes that are none in the changelog: who has a good row before them keeps it, and it is written once more; who
+    has none begins anew with the next event, which is counted. Nobody else is touched, and `alluvium state` goes on.
+    """
+    worker = shop.start_worker().wait_until_ready()
+    for user in ("ann", "bob"):
+        shop.send("events", user, {"user_id": user, "item_id": "i1", "event_type": "click"}, partition=0)
+    shop.flush()
+    wait_until(lambda: worker.metric("events_total", outcome="applied") == 2, "both events")
+    assert worker.stop() == 0
+    for user in ("ann", "eve"):
+        shop.producer.produce(shop.topic("state"), key=user, value=b"\xff\xfeno row", partition=0)
+    shop.flush()
+    again = shop.start_worker().wait_until_ready()
+    for user in ("ann", "bob", "eve"):
+        shop.send("events", user, {"user_id": user, "item_id": "i2", "event_type": "click"}, partition=0)
+    shop.flush()
+    wait_until(lambda: again.metric("events_total", outcome="applied") == 3, "all three events")
+    states = {state["user_id"]: state for state in map(json.loads, shop.alluvium("state").stdout.splitlines())}
+    assert {user: state["events_applied"] for user, state in states.items()} == {"ann": 2, "bob": 2, "eve": 1}
+    assert again.metric("damaged_states_total") == 1
+    assert again.stop() == 0

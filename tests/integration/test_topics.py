@@ -13,7 +13,7 @@ from stream.kafka import admin_client
 from stream.settings import KafkaSettings
 from stream.shop.broker import Broker
 from stream.wire.partitioner import Partitioner, crc32_partition, murmur2_partition
-from stream.wire.topics import SPECS, TopicsError, create_topics, topic_names, topic_problems
+from stream.wire.topics import SPECS, TopicsError, create_topics, topic_advice, topic_names, topic_problems
 
 pytestmark = pytest.mark.kafka
 GROUP = "workers"
@@ -42,6 +42,21 @@ async def test_topics_are_made_as_the_contract_says_and_only_once(kafka: KafkaSe
             config = await policy(admin, names[spec.name])
             assert set(config["cleanup.policy"].split(",")) == set(spec.cleanup.split(","))
             assert {key: config[key] for key in spec.config} == dict(spec.config)
+
+
+async def test_a_changelog_of_an_earlier_release_will_do_and_there_is_advice(
+    kafka: KafkaSettings,
+) -> None:
+    """Without the least compaction lag there is advice that says what to run, and no problem; a new one has it."""
+    changelog = topic_names(kafka, GROUP)["state"]
+    async with admin_client(kafka) as admin:
+        await admin.create_topics([NewTopic(changelog, 3, 1, topic_configs={"cleanup.policy": "compact"})])
+        await create_topics(admin, kafka, GROUP)
+        assert await topic_problems(admin, kafka, GROUP) == []
+        (advice,) = await topic_advice(admin, kafka, GROUP)
+        assert f"--entity-name {changelog} --add-config min.compaction.lag.ms=600000" in advice
+        await create_topics(admin, kafka, "another")
+        assert await topic_advice(admin, kafka, "another") == []
 
 
 async def test_what_is_missing_is_named(kafka: KafkaSettings) -> None:

@@ -1,6 +1,6 @@
 """Breaks workers, network and broker for long, or fast, and prints a report in Markdown.
 
-    python -m tests.soak --minutes 60           # a fault each 3.5 s: more than a thousand
+    python -m tests.soak --minutes 60           # a fault each 2.7 s: more than a thousand
     python -m tests.soak --faults 200 --pause 2 # in less than ten minutes
 
 With `--trainer` a real trainer learns from what comes and publishes meanwhile. `--spare` keeps worker 0 from being
@@ -60,12 +60,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--rate", type=float, default=150, help="records a second")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--faults", type=int, default=1_000_000, help="end after so many, if that is earlier")
-    parser.add_argument("--pause", type=float, default=3.5, help="seconds from fault to fault, on average")
-    parser.add_argument("--checkpoint", type=int, default=50, help="faults between two checks")
+    parser.add_argument("--pause", type=float, default=2.7, help="seconds from fault to fault, on average")
+    parser.add_argument("--checkpoint", type=int, default=100, help="faults between two checks")
     parser.add_argument("--weights", help='of faults, as "kill=2,broker kill=1"; all by default')
     parser.add_argument("--trainer", action="store_true")
     parser.add_argument("--spare", action="store_true")

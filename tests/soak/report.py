@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tests.crash.breaking import Told
@@ -16,7 +17,8 @@ def report(command: str, told: Told, group: Group, sampler: Sampler) -> str:
 
 def _outcome(command: str, told: Told, group: Group) -> Iterator[str]:
     oracle, counts = group.oracle, group.oracle.counts
-    yield f"`{command}`: {told.faults.total()} faults in {told.seconds / 60:.1f} minutes, {told.checks} checks.\n"
+    yield f"`{command}`: {told.faults.total()} faults in {told.seconds / 60:.1f} minutes, {told.checks} checks in"
+    yield f"{told.checking / 60:.1f} of them.\n"
     yield "| lost | doubled | wrong |\n|---|---|---|"
     yield f"| {len(oracle.lost)} | {len(oracle.doubled)} | {len(oracle.wrong)} |\n"
     yield f"Events {counts.events:,}: {counts.applied:,} applied, {counts.repeated:,} repetitions, {counts.bad:,} bad."
@@ -51,9 +53,11 @@ def _times(group: Group, sampler: Sampler) -> Iterator[str]:
         p50, p99 = (1000 * percentile(waits, share) for share in (0.5, 0.99))
         yield f"| {number} | {sum(waits.values()):,} | {p50:.0f} | {p99:.0f} |"
     ready = sorted(seconds for place in group.places for seconds in place.ready_seconds)
-    ends = [status for place in group.places for status in place.ends]
+    ends = Counter(reason for place in group.places for reason in place.ends)
     yield f"\nFrom a start to ready, {len(ready)} times: {_spread(ready)}."
-    yield f"Workers that ended by themselves: {sum(status != 0 for status in ends)}."
+    yield f"Workers started {sum(place.starts for place in group.places)} times; ended by themselves {ends.total()}:\n"
+    for reason, count in ends.most_common():
+        yield f"- {count} times: {reason}"
 
 
 def _quarters(sampler: Sampler) -> list[Buckets]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from stream.state.row import VERSION, UnknownStateVersionError, decode_state, encode_state
+from stream.state.row import VERSION, DamagedRowError, UnknownStateVersionError, decode_state, encode_state, is_older
 from stream.state.user_state import UserState
 
 STATE = UserState(
@@ -60,3 +60,15 @@ def test_a_row_from_the_future_is_refused() -> None:
     """A worker older than the row's writer stops rather than losing what it cannot read."""
     with pytest.raises(UnknownStateVersionError, match=str(VERSION + 1)):
         decode_state(msgspec.msgpack.encode([VERSION + 1, *FIRST[1:], "more"]))
+
+
+@pytest.mark.parametrize(
+    "bytes_of_somebody", [b"", b"\xc1", b"\x92\x02", b"{}", b"\x81\xa1\xff\x01", msgspec.msgpack.encode([2, "x"])]
+)
+def test_what_is_no_row_says_so_and_is_older_than_any(bytes_of_somebody: bytes) -> None:
+    """A row that still stands before it is the one that counts."""
+    row = encode_state(UserState(offset=0))
+    with pytest.raises(DamagedRowError):
+        decode_state(bytes_of_somebody)
+    assert is_older(bytes_of_somebody, row)
+    assert not is_older(row, bytes_of_somebody)

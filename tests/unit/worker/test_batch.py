@@ -55,3 +55,13 @@ def test_a_user_on_two_partitions_has_two_states() -> None:
     chunks = [chunk(record(9, event("u", "a"), partition=0)), chunk(record(2, event("u", "b"), partition=1))]
     states = fold(decode(chunks, DECODER), lambda _partition, _user: None, EVERYTHING)
     assert [(user.partition, user.state.offset, user.state.items) for user in states] == [(0, 9, ["a"]), (1, 2, ["b"])]
+
+
+def test_a_user_whose_row_is_damaged_begins_anew() -> None:
+    """Whatever stands in the row, however much of one: the events that come are applied, and it is told of whom."""
+    (first,) = touched_by((3, event("u", "a")), (4, event("u", "b")))
+    row = encode_state(first.state)
+    cut = [row[:size] for size in range(len(row))]
+    for damaged in [*cut, b"\xff\xfe", row + b"more", row[:2] + b"\xa1x" + row[3:], row.replace(b"click", b"cl\xffck")]:
+        (user, other) = touched_by((5, event("u", "c")), (6, event("v", "a")), rows={(0, b"u"): damaged})
+        assert (user.damaged, user.state.items, user.state.offset, other.damaged) == (True, ["c"], 5, False), damaged
