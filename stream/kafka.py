@@ -6,11 +6,17 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 from aiokafka.structs import ConsumerRecord
 
 import stream.header_names  # noqa: F401  (readers that no record stops)
@@ -25,6 +31,8 @@ COMMITTED, UNCOMMITTED = "read_committed", "read_uncommitted"  # whether records
 WATCH_SECONDS = 2.0
 WATCH_PATIENCE_MS = 5_000
 AT_ONCE = 256  # records that are taken in before others may run: some milliseconds
+
+FORBIDDEN = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, TransactionalIdAuthorizationFailed)
 
 Result = TypeVar("Result")
 
@@ -87,8 +95,18 @@ async def producer(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIO
 
 
 @asynccontextmanager
-async def reader(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIOKafkaConsumer]:
-    """A connected consumer without a group and, yet, without partitions."""
+async def reader(
+    kafka: KafkaSettings, *, patience_seconds: float = 0.0, **options: object
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A connected consumer without a group and, yet, without partitions; the connection is tried for for so long."""
+    client = await patiently(partial(_connected_reader, kafka, options), patience_seconds)
+    try:
+        yield client
+    finally:
+        await client.stop()
+
+
+async def _connected_reader(kafka: KafkaSettings, options: dict[str, object]) -> AIOKafkaConsumer:
     defaults: dict[str, object] = {
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
@@ -97,9 +115,10 @@ async def reader(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIOKa
     client = AIOKafkaConsumer(**(client_options(kafka) | defaults | options))
     try:
         await client.start()
-        yield client
-    finally:
+    except BaseException:
         await client.stop()
+        raise
+    return client
 
 
 async def wait_for_broker(kafka: KafkaSettings, log: Log, waiting: Callable[[str], None]) -> None:
@@ -116,11 +135,16 @@ async def wait_for_broker(kafka: KafkaSettings, log: Log, waiting: Callable[[str
 
 
 async def patiently(work: Callable[[], Awaitable[Result]], patience_seconds: float = PATIENCE_SECONDS) -> Result:
-    """The result of `work`, tried again each second while Kafka does not answer, for as long as a producer tries."""
+    """The result of `work`, tried again each second while Kafka does not answer, for as long as a producer tries.
+
+    Raises KafkaError after that, at once where access rules forbid it.
+    """
     give_up = asyncio.get_running_loop().time() + patience_seconds
     while True:
         try:
             return await work()
+        except FORBIDDEN:
+            raise
         except (KafkaError, TimeoutError):
             if asyncio.get_running_loop().time() > give_up:
                 raise
@@ -150,8 +174,12 @@ class Follower:
 
     async def run(self) -> None:
         """Follows until cancelled. Raises KafkaError when a topic is missing or the broker refuses."""
-        options = {"fetch_max_wait_ms": FOLLOWER_WAIT, "max_partition_fetch_bytes": PRODUCER_BYTES}
-        async with reader(self._kafka, isolation_level=self._isolation, **options) as consumer:
+        options: dict[str, Any] = {
+            "fetch_max_wait_ms": FOLLOWER_WAIT,
+            "max_partition_fetch_bytes": PRODUCER_BYTES,
+            "isolation_level": self._isolation,
+        }
+        async with reader(self._kafka, patience_seconds=PATIENCE_SECONDS, **options) as consumer:
             partitions = await topic_partitions(consumer, *self._topics)
             consumer.assign(partitions)
             behind = {tp: end for tp, end in (await consumer.end_offsets(partitions)).items() if end > 0}

@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed
+from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import ConsumerRecord
 
 from stream.failpoints import failpoint
-from stream.kafka import PATIENCE_SECONDS, PRODUCER_BYTES, client_options
+from stream.kafka import FORBIDDEN, PATIENCE_SECONDS, PRODUCER_BYTES, client_options
 from stream.logs import Log
 from stream.settings import KafkaSettings
 from stream.wire.dead_letters import letter_for
@@ -26,7 +26,6 @@ from stream.wire.topics import DEAD_LETTERS
 TRANSACTION_SECONDS = 20  # one left open by a frozen process hides from readers what stands behind it for so long
 BATCH_BYTES = 512 * 1024
 RETRY_SECONDS = 0.5
-FORBIDDEN = (TransactionalIdAuthorizationFailed, TopicAuthorizationFailedError)
 
 Standing = Mapping[tuple[str, int], int]  # by topic and partition of bad records: the newest that has its letter
 BadRecord = tuple[ConsumerRecord, Rejection]
@@ -57,6 +56,7 @@ class LetterWriter:
 
         Those of one partition come in the order of their offsets. Raises KafkaError where it is refused for long.
         """
+        told = False
         give_up = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while True:
             try:
@@ -69,7 +69,9 @@ class LetterWriter:
                 await self.close()
                 if isinstance(error, FORBIDDEN) or asyncio.get_running_loop().time() > give_up:
                     raise
-                self._log.warning("dead letters are looked for and written anew", id=self._id, error=repr(error))
+                if not told:
+                    self._log.warning("dead letters are looked for and written anew", id=self._id, error=repr(error))
+                told = True
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from stream.failpoints import failpoint
-from stream.kafka import reader, topic_partitions
+from stream.kafka import PATIENCE_SECONDS, reader, topic_partitions
 from stream.knowledge.manifest import PartitionSpan
 from stream.logs import Log
 from stream.settings import KafkaSettings
@@ -84,7 +84,7 @@ class EventReader:
 
         Raises KafkaError where the topic is missing or the broker refuses.
         """
-        async with reader(self._kafka, fetch_max_wait_ms=200) as consumer:
+        async with reader(self._kafka, patience_seconds=PATIENCE_SECONDS, fetch_max_wait_ms=200) as consumer:
             partitions = await topic_partitions(consumer, self._topic)
             consumer.assign(partitions)
             await self._seek(consumer, partitions, learned)

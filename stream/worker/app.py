@@ -168,7 +168,7 @@ class Agent:
     async def _check(self, consumer: Any, message: Any) -> None:  # noqa: ANN401
         tp = TopicPartition(message.topic, message.partition)
         first = message.value[0].offset
-        expected = self.contiguity.jump(tp, first, message.offset, consumer.next_committed(message.tp))
+        expected = self.contiguity.jump(tp, first, message.offset, consumer.resumed_at(message.tp))
         if expected is not None:
             await patiently(partial(check_jump, self._kafka, tp, expected, first))
             consumer.pass_over(message.tp, expected, first)

@@ -147,6 +147,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
     def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **more)
         self._holes: dict[tuple[TP, int], int] = {}  # first record behind a hole: where the hole starts
+        self._resumed: dict[TP, int | None] = {}
 
     def _new_consumer_thread(self) -> ChunkThread:
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)
@@ -174,8 +175,17 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
             self._acked[tp].extend(range(start, message.offset))
         return done
 
+    async def perform_seek(self) -> None:
+        """Remembers where partitions resume: what Faust knows of that is gone the moment a rebalance begins."""
+        await super().perform_seek()
+        self._resumed = dict(self._committed_offset)
+
+    def resumed_at(self, tp: TP) -> int | None:
+        """What the group had committed for a partition when reading resumed there. None before the first commit."""
+        return self._resumed.get(tp)
+
     def next_committed(self, tp: TP) -> int | None:
-        """What the group has committed for a partition: where reading resumed. None before the first commit."""
+        """What the group has committed for a partition. None before the first commit."""
         committed: int | None = self._committed_offset[tp]
         return committed
 

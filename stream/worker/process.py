@@ -11,7 +11,7 @@ import time
 from functools import partial
 
 from stream.http import Readiness, serve
-from stream.kafka import LogWatch, admin_client, wait_for_broker
+from stream.kafka import LogWatch, admin_client, patiently, wait_for_broker
 from stream.logs import Log
 from stream.metrics import WorkerMetrics
 from stream.settings import Settings
@@ -104,7 +104,9 @@ class Worker:
             log.info("worker stopped")
 
     async def _live(self, port: int) -> None:
-        await self._check_topics()
+        await wait_for_broker(self._settings.kafka, log, partial(self._readiness.wait_for, BROKER))
+        self._readiness.done(BROKER)
+        await patiently(self._check_topics)
         async with asyncio.TaskGroup() as tasks:
             for follower in (self._items.follower, self._artifacts.follower):
                 tasks.create_task(follower.run())
@@ -118,8 +120,6 @@ class Worker:
 
     async def _check_topics(self) -> None:
         settings = self._settings
-        await wait_for_broker(settings.kafka, log, lambda reason: self._readiness.wait_for(BROKER, reason))
-        self._readiness.done(BROKER)
         async with admin_client(settings.kafka) as admin:
             problems = await topic_problems(admin, settings.kafka, settings.worker.group_id)
             if problems:
@@ -134,10 +134,10 @@ class Worker:
         settings = self._settings
         app = build_app(settings, url)
         table = add_table(app, settings)
-        producer = await start_producer(settings.kafka)
+        producer = await patiently(partial(start_producer, settings.kafka))
         committed = partial(committed_offset, app)
         letters = Letters(settings.kafka, settings.worker.group_id, self._letter_bytes, committed)
-        await letters.check()
+        await patiently(letters.check)
         step = MicroBatch(
             settings,
             table=table,

@@ -86,3 +86,19 @@ def ack(consumer: SimpleNamespace, message: SimpleNamespace) -> None:
     real = faust_fixes.ChunkConsumer.__new__(faust_fixes.ChunkConsumer)
     real.__dict__.update(consumer.__dict__)
     real.ack(message)
+
+
+async def test_where_a_partition_resumed_outlives_the_beginning_of_a_rebalance() -> None:
+    """Faust forgets what is committed the moment partitions are revoked, with chunks of theirs still to be looked at:
+    the first one would look as if everything before it had been skipped, and the worker would end for it.
+    """
+    tp = TP("events", 0)
+
+    async def seek_to_committed() -> dict[TP, int]:
+        return {tp: 51}
+
+    consumer: Any = faust_fixes.ChunkConsumer.__new__(faust_fixes.ChunkConsumer)
+    consumer.__dict__.update(_read_offset={}, _committed_offset={}, seek_to_committed=seek_to_committed)
+    await consumer.perform_seek()
+    consumer._committed_offset.pop(tp)  # as `Consumer.on_partitions_revoked` does first
+    assert (consumer.resumed_at(tp), consumer.resumed_at(TP("events", 1))) == (51, None)
