@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ def featurise(contents: Iterable[ItemContent], buckets: int) -> Features:
 
 def hashed_words(content: ItemContent) -> bytes:
     """The CRC-32 of each token of an item, as packed 32-bit numbers."""
-    return np.array([zlib.crc32(word.encode()) for word in words(content)], np.uint32).tobytes()
+    return array("I", [zlib.crc32(word.encode()) for word in words(content)]).tobytes()
 
 
 def joined(hashed: Sequence[bytes], prices: npt.NDArray[np.int64], buckets: int) -> Features:

@@ -9,13 +9,13 @@ search finds it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from models.encoder import Floats, normalise
-from models.features import Features, ItemContent, featurise
+from models.features import Features
 
 AT_ONCE = 4_096  # items whose words' embeddings are gathered together: a million items' would take gigabytes
 
@@ -58,12 +58,8 @@ class ItemTower:
         counts = np.asarray(counts, np.float32)
         return np.asarray(counts / (counts + np.float32(self.halfway)), np.float32)
 
-    def encode_content(self, contents: Sequence[ItemContent]) -> Floats:
-        """Vectors (n, D) of items that have no row, from content alone; zero where there is none."""
-        return self.encode_features(featurise(contents, self.buckets))
-
     def encode_features(self, features: Features) -> Floats:
-        """The same from the items' features."""
+        """Vectors (n, D) of items that have no row, from content alone; zero where there is none."""
         return normalise(self.content(features))
 
     def encode_items(self, counts: np.ndarray, features: Features) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,6 +21,7 @@ from aiokafka.errors import (
 from aiokafka.structs import ConsumerRecord
 
 import stream.header_names  # noqa: F401  (readers that no record stops)
+from stream.giving_way import give_way
 from stream.logs import Log, quiet
 from stream.settings import KafkaSettings
 
@@ -30,7 +32,7 @@ FOLLOWER_WAIT = 1_000  # ms at the broker, which answers at once when there is n
 COMMITTED, UNCOMMITTED = "read_committed", "read_uncommitted"  # whether records of an aborted transaction count
 WATCH_SECONDS = 2.0
 WATCH_PATIENCE_MS = 5_000
-AT_ONCE = 256  # records that are taken in before others may run: some milliseconds
+AT_ONCE = 128  # records that are taken in before others may run: some milliseconds
 
 FORBIDDEN = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, TransactionalIdAuthorizationFailed)
 
@@ -155,7 +157,7 @@ class Follower:
     """Reads whole topics from their beginning, without a group, and then follows them.
 
     `apply` is called for each record in order, `room` awaited now and then before more are taken. `caught_up` is set
-    once everything that stood in the topics at the start has been applied.
+    once everything that stood in the topics at the start has been applied; from then on others on the loop go first.
     """
 
     def __init__(
@@ -177,6 +179,7 @@ class Follower:
         options: dict[str, Any] = {
             "fetch_max_wait_ms": FOLLOWER_WAIT,
             "max_partition_fetch_bytes": PRODUCER_BYTES,
+            "fetch_max_bytes": PRODUCER_BYTES,
             "isolation_level": self._isolation,
         }
         async with reader(self._kafka, patience_seconds=PATIENCE_SECONDS, **options) as consumer:
@@ -189,13 +192,17 @@ class Follower:
                     del behind[tp]
                 if not behind:
                     self.caught_up.set()
-                for records in (await consumer.getmany(timeout_ms=FOLLOWER_WAIT)).values():
-                    for begin in range(0, len(records), AT_ONCE):
-                        for record in records[begin : begin + AT_ONCE]:
-                            self._apply(record)
-                        await asyncio.sleep(0)
-                        if self._room is not None:
-                            await self._room()
+                found = await consumer.getmany(timeout_ms=FOLLOWER_WAIT, max_records=AT_ONCE)
+                await self._take_in([record for records in found.values() for record in records])
+
+    async def _take_in(self, records: list[ConsumerRecord]) -> None:
+        before = time.thread_time()
+        for record in records:
+            self._apply(record)
+        worked = time.thread_time() - before
+        await (give_way(worked) if self.caught_up.is_set() else asyncio.sleep(0))
+        if self._room is not None:
+            await self._room()
 
 
 class LogWatch:

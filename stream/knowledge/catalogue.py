@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
+from math import nan
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -30,14 +31,26 @@ class Column(Generic[Scalar]):
     def __len__(self) -> int:
         return self._size
 
-    def append(self, value: object) -> None:
+    def append(self, value: Any) -> None:  # noqa: ANN401  # whatever numpy takes for the dtype
         """Adds one value."""
-        if self._size == len(self._values):
-            grown = np.zeros(max(64, 2 * self._size), self._values.dtype)
-            grown[: self._size] = self._values
-            self._values = grown
-        self._size += 1
-        self[self._size - 1] = value
+        size = self._size
+        if size == len(self._values):
+            self._grow(size + 1)
+        self._values[size] = value
+        self._size = size + 1
+
+    def extend(self, values: npt.NDArray[Scalar]) -> None:
+        """Adds many values."""
+        size = self._size + len(values)
+        if size > len(self._values):
+            self._grow(size)
+        self._values[self._size : size] = values
+        self._size = size
+
+    def _grow(self, least: int) -> None:
+        grown = np.zeros(max(64, least, 2 * self._size), self._values.dtype)
+        grown[: self._size] = self._values[: self._size]
+        self._values = grown
 
     def __setitem__(self, at: int, value: Any) -> None:  # noqa: ANN401  # whatever numpy takes for the dtype
         self._values[at] = value
@@ -93,7 +106,14 @@ class Catalogue:
         self._price_buckets = Column(np.int64)
         self._path_codes, self._brand_codes, self._tag_codes = _Codes(), _Codes(), _Codes()
         self._position: dict[int, int] = {}
-        self._columns = (self._available, self._paths, self._brands, self._tags, self._prices, self._price_buckets)
+        self._columns: tuple[Column[Any], ...] = (
+            self._available,
+            self._paths,
+            self._brands,
+            self._tags,
+            self._prices,
+            self._price_buckets,
+        )
 
     def __len__(self) -> int:
         return self._live
@@ -110,18 +130,24 @@ class Catalogue:
         if number == len(self._packed):
             self._packed.append(None)
             self._words.append(None)
-            for column in self._columns:
-                column.append(0)
+            for column, value in zip(self._columns, self._attributes(item), strict=True):
+                column.append(value)
+        else:
+            for column, value in zip(self._columns, self._attributes(item), strict=True):
+                column[number] = value
         self._live += (item is not None) - (self._packed[number] is not None)
         self._packed[number] = None if item is None else _ENCODER.encode(item)
         self._words[number] = None
-        self._available[number] = item is not None and item.available
-        self._price_buckets[number] = 0 if item is None else price_bucket(item.price)
-        self._paths[number] = 0 if item is None else self._path_codes.code(item.category_path())
-        if item is not None:
-            self._brands[number] = self._brand_codes.code((item.brand,) if item.brand else ())
-            self._tags[number] = self._tag_codes.code(tuple(item.tags or ()))
-            self._prices[number] = np.nan if item.price is None else item.price
+
+    def _attributes(self, item: Item | None) -> tuple[bool, int, int, int, float, int]:
+        """What the columns hold of an item, in their order."""
+        if item is None:
+            return False, 0, 0, 0, nan, 0
+        path = self._path_codes.code(item.category_path())
+        brand = self._brand_codes.code((item.brand,)) if item.brand else 0
+        tags = self._tag_codes.code(tuple(item.tags)) if item.tags else 0
+        price = nan if item.price is None else item.price
+        return item.available, path, brand, tags, price, price_bucket(item.price)
 
     def get(self, item_id: str) -> Item | None:
         """What is known of an item; None when it was never heard of or is retired."""
@@ -153,9 +179,11 @@ class Catalogue:
 
         The words of an item are looked at once, however often they are asked for, until it changes.
         """
-        numbers = [self._numbers.get(item_id, -1) for item_id in item_ids]
-        words = [self._words_of(number) for number in numbers]
-        return joined(words, np.append(self._price_buckets.values, 0)[numbers], buckets)
+        numbers = np.array([self._numbers.get(item_id, -1) for item_id in item_ids], np.int64)
+        words = [self._words_of(number) for number in numbers.tolist()]
+        known, prices = numbers >= 0, np.zeros(len(numbers), np.int64)
+        prices[known] = self._price_buckets.values[numbers[known]]
+        return joined(words, prices, buckets)
 
     def categories(self, item_ids: Iterable[str]) -> list[tuple[str, ...]]:
         """The category path of each item, empty where none is known."""

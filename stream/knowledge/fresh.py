@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from indexing.histories import Floats, Int64s
-from models.features import ItemContent
+from models.features import Features
 from stream.knowledge.snapshot import Bools, Fresh, Snapshot
 
 LEAST_ROOM = 1_024  # rows; below one megabyte at the usual dimensions
@@ -27,12 +25,12 @@ class FreshVectors:
         self._newer = np.zeros(0, np.int64)
         self._untouched = snapshot.untouched
 
-    def encode(self, rows: Int64s, contents: Sequence[ItemContent], keys: Int64s) -> None:
-        """Makes room for as many rows as there are `keys` (N + E,), and encodes the contents of the given ones."""
+    def encode(self, rows: Int64s, features: Features, keys: Int64s) -> None:
+        """Makes room for as many rows as there are `keys` (N + E,), and encodes the features of the given ones."""
         before, size = self._size, len(keys)
         if size > len(self._vectors):
             self._vectors = self._grown(self._vectors, size)
-        self._vectors[rows] = self._snapshot.tower.encode_content(contents)
+        self._vectors[rows] = self._snapshot.tower.encode_features(features)
         self._size = size
         self._encoder = self._snapshot.encoder.with_vectors(self._vectors[:size])
         self._newer = least_of(np.concatenate((self._newer, np.arange(before, size))), keys)

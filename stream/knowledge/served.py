@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing.histories import Int32s
-from models.features import EMPTY, ItemContent
 from models.vocabulary import UNKNOWN, Vocabulary
-from stream.knowledge.catalogue import Catalogue, Column, asks_for_attributes, content_of
+from stream.knowledge.catalogue import Catalogue, Column, asks_for_attributes
 from stream.wire.messages import Filters
 
 Bools = npt.NDArray[np.bool_]
@@ -30,6 +29,7 @@ class ServedItems:
         self._numbers = Column(np.int32, numbers)
         self._keys = Column(np.int64, np.arange(len(vocabulary)))
         self._available = Column(np.bool_, np.append(catalogue.matching(Filters()), True)[numbers])
+        self._add([item_id for item_id in catalogue.ids() if item_id not in vocabulary.rows])
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -67,15 +67,22 @@ class ServedItems:
             self._ids.append(item_id)
             self._numbers.append(number)
             self._keys.append(len(self.vocabulary) + _digest(item_id))
-            self._available.append(False)
-        self._numbers[row] = number
-        self._available[row] = number < 0 or self.catalogue.available(number)
+            self._available.append(number < 0 or self.catalogue.available(number))
+        else:
+            self._numbers[row] = number
+            self._available[row] = number < 0 or self.catalogue.available(number)
         return row
 
-    def content(self, item_id: str) -> ItemContent:
-        """What the item tower may know of an item."""
-        item = self.catalogue.get(item_id)
-        return EMPTY if item is None else content_of(item)
+    def _add(self, item_ids: list[str]) -> None:
+        """Gives rows to items of the catalogue that have none: what `refresh` does, for very many."""
+        size = len(self)
+        self._newer_rows.update(zip(item_ids, range(size, size + len(item_ids)), strict=True))
+        self.newer += item_ids
+        self._ids += item_ids
+        numbers = np.fromiter(map(self.catalogue.number, item_ids), np.int32, len(item_ids))
+        self._numbers.extend(numbers)
+        self._keys.extend(len(self.vocabulary) + np.fromiter(map(_digest, item_ids), np.int64, len(item_ids)))
+        self._available.extend(self.catalogue.matching(Filters(), numbers))
 
     def allowed(self, filters: Filters, excluded: Iterable[str]) -> Bools:
         """Which rows a list may hold, (N + E,), a new array."""

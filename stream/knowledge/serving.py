@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from indexing.candidates import Candidates, SourceNames
-from indexing.histories import HistoryBatch
+from indexing.histories import HistoryBatch, Int64s
 from indexing.vectors import one_thread
 from indexing.warming import compile_kernels
 from models.vocabulary import Vocabulary
@@ -102,9 +102,8 @@ class Serving:
         self._observed = 0
         self._not_encoded: dict[str, int] = {}
         self._names_of_bits = SourceNames(() if snapshot is None else tuple(snapshot.memories))
-        for item_id in catalogue.ids():
-            if item_id not in self.items.vocabulary:
-                self.item_changed(item_id)
+        first = len(self.items.vocabulary)
+        self._encode(self.items.newer, np.arange(first, first + len(self.items.newer)))
 
     @property
     def catalogue_position(self) -> tuple[tuple[int, int], ...]:
@@ -179,10 +178,15 @@ class Serving:
                 if self.items.row(item_id) < 0:
                     self.items.refresh(item_id)
             self._observed = len(self.popularity)
-        if self._not_encoded and self._vectors is not None:
+        if self._not_encoded:
             rows = np.fromiter(self._not_encoded.values(), np.int64, len(self._not_encoded))
-            self._vectors.encode(rows, [self.items.content(name) for name in self._not_encoded], self.items.keys)
-        self._not_encoded.clear()
+            self._encode(list(self._not_encoded), rows)
+            self._not_encoded.clear()
+
+    def _encode(self, item_ids: Sequence[str], rows: Int64s) -> None:
+        """Gives items newer than the snapshot the vectors of what the catalogue says of them now."""
+        if self.snapshot is not None and self._vectors is not None and len(item_ids):
+            self._vectors.encode(rows, self.catalogue.features(item_ids, self.snapshot.tower.buckets), self.items.keys)
 
     def _fresh(self) -> Fresh:
         assert self._vectors is not None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from sys import intern
 
 from stream.failpoints import failpoint
+from stream.giving_way import give_way
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.freeing import arrays_within, let_go
 from stream.knowledge.popularity import LivePopularity
@@ -18,7 +20,7 @@ from stream.wire.messages import Event, Item
 SETTLE_SECONDS = 1.0  # live popularity is sorted anew after each change: once a second is enough for many items
 FEW = 1_000  # distinct items up to which it is taken over at once
 
-CAUGHT_UP = 1_024  # changed items at once: four times what may come meanwhile, or it would not end
+CAUGHT_UP = 512  # changed items at once: four times what comes in a turn of the reader, or it would not end
 
 Make = Callable[[Snapshot | None], Serving]
 
@@ -76,9 +78,10 @@ class Knowledge:
         while self._changed_meanwhile:
             changed = dict.fromkeys(self._changed_meanwhile[:CAUGHT_UP])
             del self._changed_meanwhile[:CAUGHT_UP]
+            before = time.thread_time()
             for item_id in changed:
                 serving.item_changed(item_id)
-            await asyncio.sleep(0)  # where items come in masses, lists and heartbeats cannot wait for all of them
+            await give_way(time.thread_time() - before)  # lists and heartbeats cannot wait for masses of items
 
     def _prepare(self, snapshot: Snapshot) -> Serving:
         serving = self._make(snapshot)

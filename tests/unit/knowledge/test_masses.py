@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+from models.features import featurise
 from stream.knowledge import fresh, serving
 from stream.knowledge.fresh import FreshVectors, least_of
 from stream.knowledge.places import FirstNames
@@ -53,6 +54,23 @@ def test_lists_do_not_depend_on_the_order_in_which_masses_came(
     assert again == [alike, alike]
 
 
+def test_a_version_made_behind_masses_is_the_one_that_saw_them_come(snapshot: Snapshot) -> None:
+    """All taken in at once, as a swap does it, or one by one; of some the newest record says that they are gone."""
+    masses = [item(row, TOPICS) for row in range(OLD, OLD + 400)]
+    saw = grown(snapshot, masses)
+    for row in range(OLD, OLD + 400, 3):
+        gone = item(row, TOPICS, available=False) if row % 2 else None
+        saw.catalogue.apply(0, OLD + row + 1_000, f"i{row}", gone)
+        saw.item_changed(f"i{row}")
+    made = Serving(snapshot, saw.catalogue, LivePopularity())
+    queries = [clicked(f"i{row}", f"i{row + OLD}") for row in range(8)]
+    assert made.recommend(queries) == saw.recommend(queries)
+    assert made.similar("i3") == saw.similar("i3")
+    assert made.similar("i100") == saw.similar("i100")
+    assert made.cold_items == saw.cold_items == 400
+    assert {*made.popular(500)} == {f"i{row}" for row in range(OLD + 400) if row < OLD or (row - OLD) % 3}
+
+
 def test_what_is_looked_at_are_the_least_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Taken bit by bit or at once."""
     monkeypatch.setattr(fresh, "MOST_NEWER", 10)
@@ -66,11 +84,11 @@ def test_what_is_looked_at_are_the_least_keys(monkeypatch: pytest.MonkeyPatch) -
 def test_vectors_are_moved_seldom(snapshot: Snapshot) -> None:
     """Fifty thousand items in slices: room is made in proportion, so that what is copied stays in proportion too."""
     vectors, size, moves, held = FreshVectors(snapshot), OLD, 0, 0
-    empty = content(0, TOPICS)
+    of_one_slice = featurise([content(0, TOPICS)] * 256, snapshot.tower.buckets)
     while size < 50_000:
         rows = np.arange(size, size + 256)
         size += 256
-        vectors.encode(rows, [empty] * 256, np.arange(size))
+        vectors.encode(rows, of_one_slice, np.arange(size))
         moves += len(vectors._vectors) != held
         held = len(vectors._vectors)
     assert moves <= 12  # growing by 1,024 rows it was 49

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from models.features import ItemContent
+from models.features import ItemContent, featurise
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.learning import learn
 from stream.knowledge.remembering import Remembered
@@ -79,7 +79,7 @@ def test_what_was_trained_stays_and_new_items_are_listed() -> None:
     assert after.vectors is before.vectors
     assert after.ranker is before.ranker
     row = after.vocabulary.rows["new"]
-    content = after.tower.encode_content([_content("a new thing")])[0]
+    content = after.tower.encode_features(featurise([_content("a new thing")], after.tower.buckets))[0]
     assert np.allclose(after.item_vectors[row], content)
     assert after.counts[row] == 30
     query = Query(["i3"], ["click"], [100 * HOUR], 100 * HOUR, count=15)

@@ -26,7 +26,7 @@ def test_an_unseen_item_with_the_text_of_a_seen_one_is_near_it() -> None:
     contents = [ItemContent(f"word{number} thing{number} other{number}", ["all"], "brand") for number in range(50)]
     model = tower(50)
     vectors = model.encode_items(np.full(50, 1), featurise(contents, BUCKETS))
-    new = model.encode_content([contents[17]])
+    new = model.encode_features(featurise([contents[17]], BUCKETS))
     assert int((vectors @ new[0]).argmax()) == 17
 
 
@@ -45,7 +45,8 @@ def test_an_item_without_events_is_its_content_and_one_with_many_is_its_identity
 
 def test_an_item_of_which_nothing_is_known_has_the_zero_vector() -> None:
     """No content, no row: not retrievable by its vector."""
-    assert not tower(1).encode_content([ItemContent(), ItemContent(title="  ", price=-1.0)]).any()
+    nothing = featurise([ItemContent(), ItemContent(title="  ", price=-1.0)], BUCKETS)
+    assert not tower(1).encode_features(nothing).any()
 
 
 def test_content_is_the_mean_of_the_words_and_the_price() -> None:

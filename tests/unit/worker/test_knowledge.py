@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from threading import Event
+
+import pytest
 
 from stream.knowledge.freeing import arrays_within
+from stream.knowledge.serving import Serving
+from stream.knowledge.snapshot import Snapshot
 from stream.settings import Settings
-from stream.worker.knowledge import Knowledge
+from stream.worker.knowledge import CAUGHT_UP, Knowledge
 from tests.worlds import item, random_sessions, small_snapshot
 
 
@@ -28,3 +33,31 @@ def test_the_arrays_of_a_version_are_gone_after_the_next_one_serves() -> None:
     assert knowledge.serving.snapshot is second
     gc.collect()  # an exception's traceback may hold on to frames
     assert vectors() is None
+
+
+def test_what_comes_while_a_version_is_made_counts_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items that arrive and change after a swap has read the catalogue are what the new version answers from."""
+    knowledge = Knowledge(Settings(), lambda: 0.0)
+    made, came = Event(), Event()
+    make = knowledge._make
+
+    def wait_for_masses(snapshot: Snapshot | None) -> Serving:
+        serving = make(snapshot)
+        made.set()
+        came.wait()
+        return serving
+
+    async def swap() -> None:
+        monkeypatch.setattr(knowledge, "_make", wait_for_masses)
+        swapping = asyncio.create_task(knowledge.swap(small_snapshot(random_sessions(50, 100, seed=1), 50)))
+        await asyncio.to_thread(made.wait)
+        for number in range(3 * CAUGHT_UP):
+            knowledge.apply_item(0, number, f"new{number}", item(1, 5, item_id=f"new{number}"))
+        knowledge.apply_item(0, 3 * CAUGHT_UP, "new1", None)
+        came.set()
+        await swapping
+
+    asyncio.run(swap())
+    items = knowledge.serving.items
+    assert items.newer == [f"new{number}" for number in range(3 * CAUGHT_UP)]
+    assert [name for name in items.newer if not items.available[items.row(name)]] == ["new1"]
