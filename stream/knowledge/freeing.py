@@ -14,6 +14,17 @@ from stream.knowledge.serving import Serving
 OURS = ("stream.", "models.", "indexing.")  # modules whose objects are looked into
 
 
+NAMES = 1_000  # strings that are freed together
+PAUSE_SECONDS = 0.0002  # no more than a chance for whoever waits for the interpreter
+
+
+def parts_of(serving: Serving) -> list[object]:
+    """What makes a version large, in parts that are each freed quickly: its arrays, and its items' names in slices."""
+    names = [] if serving.snapshot is None else serving.snapshot.vocabulary.ids
+    slices = [names[begin : begin + NAMES] for begin in range(0, len(names), NAMES)]
+    return [*slices, *arrays_within(serving)]
+
+
 def arrays_within(serving: Serving) -> list[np.ndarray]:
     """The arrays that something of ours consists of, whatever parts they belong to, but not those of the catalogue."""
     found: list[np.ndarray] = []
@@ -35,8 +46,8 @@ def arrays_within(serving: Serving) -> list[np.ndarray]:
     return found
 
 
-def let_go(held: list[np.ndarray]) -> None:
-    """Drops one array after the other; others run in between."""
+def let_go(held: list[object]) -> None:
+    """Drops one part after the other; others run in between."""
     while held:
         held.pop()
-        time.sleep(0)
+        time.sleep(PAUSE_SECONDS)

@@ -102,8 +102,7 @@ class Serving:
         self._observed = 0
         self._not_encoded: dict[str, int] = {}
         self._names_of_bits = SourceNames(() if snapshot is None else tuple(snapshot.memories))
-        first = len(self.items.vocabulary)
-        self._encode(self.items.newer, np.arange(first, first + len(self.items.newer)))
+        self._encode(self.items.newer, np.arange(len(self.items.vocabulary), len(self.items)))
 
     @property
     def catalogue_position(self) -> tuple[tuple[int, int], ...]:
@@ -179,8 +178,7 @@ class Serving:
                     self.items.refresh(item_id)
             self._observed = len(self.popularity)
         if self._not_encoded:
-            rows = np.fromiter(self._not_encoded.values(), np.int64, len(self._not_encoded))
-            self._encode(list(self._not_encoded), rows)
+            self._encode([*self._not_encoded], np.array([*self._not_encoded.values()], np.int64))
             self._not_encoded.clear()
 
     def _encode(self, item_ids: Sequence[str], rows: Int64s) -> None:

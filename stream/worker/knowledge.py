@@ -10,7 +10,7 @@ from sys import intern
 from stream.failpoints import failpoint
 from stream.giving_way import give_way
 from stream.knowledge.catalogue import Catalogue
-from stream.knowledge.freeing import arrays_within, let_go
+from stream.knowledge.freeing import let_go, parts_of
 from stream.knowledge.popularity import LivePopularity
 from stream.knowledge.serving import Serving
 from stream.knowledge.snapshot import Snapshot
@@ -68,7 +68,7 @@ class Knowledge:
         finally:
             self._changed_meanwhile = None
         failpoint("swap.prepared")
-        held = arrays_within(self.serving)  # to free a gigabyte at once would keep the loop waiting
+        held = parts_of(self.serving)  # to free a gigabyte at once would keep the loop waiting
         self.serving = serving
         failpoint("swap.assigned")
         await asyncio.to_thread(let_go, held)

@@ -21,6 +21,7 @@ from stream.wire.decoding import Decoder, Rejection
 from stream.wire.messages import ArtifactAnnouncement
 from stream.wire.topics import ITEMS
 from stream.worker.knowledge import Knowledge
+from stream.worker.short_turns import short_turns
 
 LOADED, REFUSED, FALLBACK = "loaded", "refused", "fallback"
 RETRY_SECONDS, RETRY_MOST_SECONDS = 5.0, 300.0  # twice as long after each refusal: a store may be away for a while
@@ -131,8 +132,9 @@ class ArtifactsFollower:
         """Changes to an artifact; why it was refused, None where it serves."""
         started = time.perf_counter()
         try:
-            snapshot = await asyncio.to_thread(self._store.open, artifact, manifest_sha256)
-            await self._knowledge.swap(snapshot)
+            with short_turns():
+                snapshot = await asyncio.to_thread(self._store.open, artifact, manifest_sha256)
+                await self._knowledge.swap(snapshot)
         except Exception as error:  # the boundary to a bad artifact: whatever it makes fail, the one before serves on
             self._metrics.artifact_loads.labels(REFUSED).inc()
             reason = str(error) if isinstance(error, ArtifactError | OSError) else f"{type(error).__name__}: {error}"

@@ -7,9 +7,10 @@ import gc
 import weakref
 from threading import Event
 
+import numpy as np
 import pytest
 
-from stream.knowledge.freeing import arrays_within
+from stream.knowledge.freeing import parts_of
 from stream.knowledge.serving import Serving
 from stream.knowledge.snapshot import Snapshot
 from stream.settings import Settings
@@ -23,12 +24,14 @@ def test_the_arrays_of_a_version_are_gone_after_the_next_one_serves() -> None:
     knowledge.apply_item(0, 0, "new", item(1, 5, item_id="new"))
     first, second = (small_snapshot(random_sessions(50, 100, seed=seed), 50) for seed in (1, 2))
     asyncio.run(knowledge.swap(first))
-    found = {id(array) for array in arrays_within(knowledge.serving)}
+    held = parts_of(knowledge.serving)
+    found = {id(part) for part in held if isinstance(part, np.ndarray)}
+    assert [name for part in held if isinstance(part, list) for name in part] == first.vocabulary.ids
     parts = [first.item_vectors, first.counts, first.tower.identities, first.trending.counts, first.wanted.counts]
     parts += [array for memory in first.memories.values() for array in memory.arrays().values()]
     assert {id(array) for array in parts} <= found
     vectors = weakref.ref(first.item_vectors)
-    del first, parts
+    del first, parts, held
     asyncio.run(knowledge.swap(second))
     assert knowledge.serving.snapshot is second
     gc.collect()  # an exception's traceback may hold on to frames
