@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from stream.metrics import CONTENT_TYPE, readiness_text
 
 MOST_CONNECTIONS = 128  # a worker needs its file descriptors for Kafka
+ACCEPTED_AT_ONCE = 16  # who was just accepted is not counted yet: so many may be beyond the most, twice for a moment
+WAITING = 1_024  # of whom the kernel keeps until then, for nothing of ours
 CONNECTION_SECONDS = 30.0  # longer than any answer takes; who wants more connects again
 STOP_SECONDS = 1.0
 
@@ -92,20 +95,29 @@ async def _listening(server: web.Server | None, host: str, port: int) -> AsyncIt
     assert server is not None  # the runner was set up
 
     def take() -> asyncio.Protocol:
-        if len(server.connections) >= MOST_CONNECTIONS:
-            _end(server.connections[0])  # the oldest
+        open_ones = server.connections
+        for oldest in open_ones[: max(0, len(open_ones) + 1 - MOST_CONNECTIONS)]:  # one that was ended is there a while
+            _end(oldest)
         return server()
 
     try:
-        listener = await asyncio.get_running_loop().create_server(take, host, port)
+        listener = await asyncio.get_running_loop().create_server(take, host, port, backlog=ACCEPTED_AT_ONCE)
     except OSError as error:
         raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    _queue(listener)
     ending = asyncio.create_task(_end_old(server))
     try:
         yield listener.sockets[0].getsockname()[1]
     finally:
         ending.cancel()
         listener.close()
+
+
+def _queue(listener: asyncio.Server) -> None:
+    """Lets more wait to be accepted than are accepted at once."""
+    for listening in listener.sockets:
+        with socket.fromfd(listening.fileno(), listening.family, listening.type) as same:
+            same.listen(WAITING)
 
 
 async def _end_old(server: web.Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -14,12 +15,16 @@ import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
+from stream.kafka import admin_client
+from stream.settings import read_settings
 from stream.shop.broker import Broker, free_port
+from stream.wire.topics import create_topics
 
 PARTITIONS = 4
 PATIENCE = 150.0  # also where many other things run
@@ -47,7 +52,7 @@ class Worker:
         port: int,
         program: Sequence[str] = PROGRAM,
     ) -> None:
-        self.log = log
+        self.log, self.port = log, port
         self._url = f"http://127.0.0.1:{port}"
         with log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -110,8 +115,7 @@ class Shop:
         self.prefix, self.directory = prefix, directory
         self.servers = broker.bootstrap_servers
         self.group = "g"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ALLUVIUM_")}
-        self.environment = inherited | {
+        self.environment = self.inherited() | {
             "ALLUVIUM_KAFKA__BOOTSTRAP_SERVERS": self.servers,
             "ALLUVIUM_KAFKA__TOPIC_PREFIX": prefix,
             "ALLUVIUM_KAFKA__PARTITIONS": str(PARTITIONS),
@@ -126,6 +130,11 @@ class Shop:
             {"bootstrap.servers": self.servers, "partitioner": "murmur2_random", "enable.idempotence": True,
              "log_level": 2}
         )  # fmt: skip
+
+    @staticmethod
+    def inherited() -> dict[str, str]:
+        """Our environment, without settings."""
+        return {name: value for name, value in os.environ.items() if not name.startswith("ALLUVIUM_")}
 
     def topic(self, name: str) -> str:
         """A topic's full name."""
@@ -146,9 +155,15 @@ class Shop:
         )
 
     def create_topics(self) -> Shop:
-        """`alluvium topics`."""
-        done = self.alluvium("topics")
-        assert done.returncode == 0, done.stderr
+        """What `alluvium topics` does, without a process."""
+        settings = read_settings(None, self.environment)
+
+        async def create() -> None:
+            async with admin_client(settings.kafka) as admin:
+                await create_topics(admin, settings.kafka, settings.worker.group_id)
+
+        with ThreadPoolExecutor(1) as aside:  # a loop may run here
+            aside.submit(lambda: asyncio.run(create())).result()
         return self
 
     def start_worker(self, program: Sequence[str] = PROGRAM) -> Worker:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import stream.http
-from stream.http import MOST_CONNECTIONS, PortTakenError, Readiness, serve
+from stream.http import ACCEPTED_AT_ONCE, MOST_CONNECTIONS, PortTakenError, Readiness, serve
 from stream.settings import Settings
 
 BAD_REQUESTS = {
@@ -107,6 +107,22 @@ async def test_many_connections_keep_nobody_out(port: int) -> None:
     ended = sum(reader.at_eof() or reader.exception() is not None for reader, _ in idle)
     assert ended >= 2 * MOST_CONNECTIONS
     for _, writer in idle:
+        writer.close()
+
+
+async def test_a_crowd_that_comes_at_once_is_no_larger(port: int) -> None:
+    """However many connect in the same moment, hardly more than the most stay, also when nobody comes after them."""
+    crowd = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(6 * MOST_CONNECTIONS)))
+
+    def stay() -> int:
+        return sum(not reader.at_eof() and reader.exception() is None for reader, _ in crowd)
+
+    async with asyncio.timeout(20):
+        while stay() > MOST_CONNECTIONS + 2 * ACCEPTED_AT_ONCE:
+            await asyncio.sleep(0.05)
+    assert stay() > MOST_CONNECTIONS / 2
+    assert await status(port, "/readyz") == 200
+    for _, writer in crowd:
         writer.close()
 
 
