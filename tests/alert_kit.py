@@ -11,7 +11,7 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,25 +25,34 @@ from tests.worker_kit import Shop, wait_until
 
 RULES = ROOT / "deploy/prometheus/rules.yml"
 HURRIED = "Hurried"  # before the names of alerts in a hurry
-PATIENCE = 120.0
+PATIENCE = 200.0
 UNITS = {"s": 1, "m": 60, "h": 3600}
 SMALL = {  # models that are learned within a second
     "ALLUVIUM_TRAINER__REFRESH_SECONDS": "2",
     "ALLUVIUM_TRAINER__SESSION_TIMEOUT_SECONDS": "6",
     "ALLUVIUM_TRAINER__THREADS": "1",
+    "ALLUVIUM_TRAINER__NICENESS": "0",  # a busy machine must not starve the one that a test waits for
     "ALLUVIUM_MODEL__DIMENSIONS": "16",
     "ALLUVIUM_MODEL__TOKEN_BUCKETS": "256",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 
-def hurried(rules: str, minute: float) -> str:
+def hurried(rules: str, minute: float, others: Mapping[str, float] | None = None) -> str:
     """The alerts of a rules file in which a minute lasts `minute` seconds, under names of their own.
 
-    Scaled are `for:`, ranges in brackets, and numbers of seconds, which the rules write as products with 60 or 3600.
-    Nothing else is changed: what is compared, and with what.
+    `others`: alerts for which it lasts longer, since what they look at takes its time. Scaled are `for:`, ranges in
+    brackets, and numbers of seconds, which the rules write as products with 60 or 3600. Nothing else is changed: what
+    is compared, and with what.
     """
+    alerts = _alerts(rules, minute)
+    for name, longer in (others or {}).items():
+        alerts[name] = _alerts(rules, longer)[name]
+    named = [{**rule, "alert": HURRIED + name} for name, rule in alerts.items()]
+    return str(yaml.safe_dump({"groups": [{"name": "hurried", "rules": named}]}))
 
+
+def _alerts(rules: str, minute: float) -> dict[str, dict[str, Any]]:
     def milliseconds(match: re.Match[str]) -> str:
         return f"{match[1]}{int(match[2]) * UNITS[match[3]] * minute / 60 * 1000:.0f}ms{match[4]}"
 
@@ -54,19 +63,24 @@ def hurried(rules: str, minute: float) -> str:
     text = re.sub(r"(\[)(\d+)([smh])(\])", milliseconds, text)
     text = re.sub(r"\* (60|3600)\b", seconds, text)
     (group,) = yaml.safe_load(text)["groups"]
-    alerts = [{**rule, "alert": HURRIED + rule["alert"]} for rule in group["rules"] if "alert" in rule]
-    return str(yaml.safe_dump({"groups": [{"name": "hurried", "rules": alerts}]}))
+    return {rule["alert"]: rule for rule in group["rules"] if "alert" in rule}
+
+
+def choice(number: int, assortment: str) -> tuple[str, str]:
+    """The user and the item of the click of this number: each of forty users goes round the six items of a group."""
+    user = number % 40
+    return f"u{user}", f"{assortment}{user % 5 * 6 + number // 40 % 6}"
 
 
 class Prometheus:
     """A real one, scraping twice a second; `minute` is how many seconds a minute lasts for its hurried alerts."""
 
-    def __init__(self, directory: Path, minute: float) -> None:
+    def __init__(self, directory: Path, minute: float, others: Mapping[str, float] | None = None) -> None:
         self._directory = directory
         self._targets = {"alluvium-worker": set[int](), "alluvium-trainer": set[int]()}
         for job in self._targets:
             self._write_targets(job)
-        (directory / "hurried.yml").write_text(hurried(RULES.read_text("utf-8"), minute), "utf-8")
+        (directory / "hurried.yml").write_text(hurried(RULES.read_text("utf-8"), minute, others), "utf-8")
         config = {
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
             "rule_files": [str(RULES), str(directory / "hurried.yml")],
@@ -169,9 +183,19 @@ class Prometheus:
 class Watched(Shop):
     """A shop whose workers and trainers keep their ports when they are started again, watched by Prometheus."""
 
-    def __init__(self, broker: Broker, prefix: str, directory: Path, *, minute: float = 1.0, **settings: str) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        prefix: str,
+        directory: Path,
+        *,
+        minute: float = 1.0,
+        others: Mapping[str, float] | None = None,
+        **settings: str,
+    ) -> None:
         super().__init__(broker, prefix, directory, **{**SMALL, **settings})
-        self.prometheus = Prometheus(directory, minute)
+        self.prometheus = Prometheus(directory, minute, others)
+        self.assortment = "i"  # what the ids of items in demand begin with
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
         self._load: threading.Thread | None = None
@@ -180,12 +204,16 @@ class Watched(Shop):
     def start(self, name: str, *wrapper: str, **settings: str) -> subprocess.Popen[bytes]:
         """`worker…` or `trainer…`: another name, another process; scraped from now on."""
         command = name.split("-", maxsplit=1)[0]
-        port = self._ports.setdefault(name, free_port())
+        port = self.reserve(name)
         environment = {**self.environment, f"ALLUVIUM_{command.upper()}__HTTP_PORT": str(port), **settings}
         arguments = [*wrapper, sys.executable, "-m", "stream.cli", command]
         self.processes[name] = spawn(arguments, self.log(name), environment=environment)
         self.prometheus.scrape(f"alluvium-{command}", port)
         return self.processes[name]
+
+    def reserve(self, name: str) -> int:
+        """Where a process of this name is scraped, whenever it is started."""
+        return self._ports.setdefault(name, free_port())
 
     def log(self, name: str) -> Path:
         """What a process has said."""
@@ -219,9 +247,13 @@ class Watched(Shop):
         signal_group(self.processes[name], signal.SIGKILL)
         self.processes[name].wait()
 
+    def miss_no_more(self, name: str) -> None:
+        """Returns once nobody looks at a process any more."""
+        self.prometheus.scrape_no_more(f"alluvium-{name.split('-', maxsplit=1)[0]}", self._ports[name])
+
     def stop_process(self, name: str) -> None:
         """SIGTERM, of a process that nobody is to miss."""
-        self.prometheus.scrape_no_more(f"alluvium-{name.split('-', maxsplit=1)[0]}", self._ports[name])
+        self.miss_no_more(name)
         assert end(self.processes[name], 30) == 0, last_lines(self.log(name), 40)
 
     def shop_on(self, per_second: float = 40) -> None:
@@ -240,8 +272,7 @@ class Watched(Shop):
         number = 0
         while not self._quiet.wait(1 / per_second):
             number += 1
-            user = number % 40
-            self.click(f"u{user}", f"i{user % 5 * 6 + number // 40 % 6}")
+            self.click(*choice(number, self.assortment))
 
     def announced(self) -> str:
         """The artifact that is announced."""

@@ -1,9 +1,10 @@
-"""Records as aiokafka hands them over."""
+"""Records as aiokafka hands them over: made, and read."""
 
 from __future__ import annotations
 
 import json
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from stream.worker.batch import Chunk
@@ -31,3 +32,16 @@ def event(user: str, item: str, kind: str = "click", **more: object) -> dict[str
 def chunk(*records: ConsumerRecord) -> Chunk:
     """Records of one partition."""
     return Chunk(records[0].topic, records[0].partition, records)
+
+
+async def read_topic(servers: str, topic: str, partitions: int = 4) -> list[ConsumerRecord]:
+    """All records that stand in a topic now, those of a partition in order."""
+    async with AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest") as consumer:
+        assigned = [TopicPartition(topic, number) for number in range(partitions)]
+        consumer.assign(assigned)
+        ends = await consumer.end_offsets(assigned)
+        found: list[ConsumerRecord] = []
+        while len(found) < sum(ends.values()):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found += records
+        return found

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import DefaultPartitioner
 
 from stream.shop.broker import Broker
+from tests.records import read_topic
 
 pytestmark = pytest.mark.kafka
 PARTITIONS = 4
@@ -31,18 +31,6 @@ async def create(broker: Broker, prefix: str) -> None:
         await admin.create_topics([NewTopic(prefix + name, PARTITIONS, 1) for name in names])
     finally:
         await admin.close()
-
-
-async def read_topic(broker: Broker, topic: str) -> list[Any]:
-    async with AIOKafkaConsumer(bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest") as consumer:
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        found: list[Any] = []
-        while len(found) < sum(ends.values()):
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                found += records
-        return found
 
 
 def command(broker: Broker, prefix: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
@@ -86,7 +74,7 @@ async def test_rows_are_sent_or_listed(kafka_broker: Broker, topic_prefix: str, 
     rejects = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
     assert [(entry["line"], entry["reason"]) for entry in rejects] == [(4, "no_user"), (5, "bad_number")]
 
-    records = await read_topic(kafka_broker, topic_prefix + "events")
+    records = await read_topic(kafka_broker.bootstrap_servers, topic_prefix + "events")
     values = {record.value: record for record in records}
     ids = {json.loads(value)["event_id"]: json.loads(value) for value in values}
     assert ids.keys() == {"ratings-2", "ratings-3", "ratings-6"}
@@ -100,7 +88,10 @@ async def test_rows_are_sent_or_listed(kafka_broker: Broker, topic_prefix: str, 
         assert record.key.decode() == json.loads(record.value)["user_id"]
     mine = [json.loads(record.value)["item_id"] for record in records if record.key == b"u1"]
     assert mine == ["m5", "m1"]  # by time, though the file has them the other way round
-    titles = [json.loads(record.value)["title"] for record in await read_topic(kafka_broker, topic_prefix + "items")]
+    titles = [
+        json.loads(record.value)["title"]
+        for record in await read_topic(kafka_broker.bootstrap_servers, topic_prefix + "items")
+    ]
     assert sorted(titles) == ["Heat", "Toy Story (1995)"]
 
     again = replay(kafka_broker, topic_prefix, tmp_path, *files)
@@ -136,7 +127,8 @@ async def test_killed_replay_goes_on_and_loses_nothing(kafka_broker: Broker, top
     assert 0 < result["resumed_from"] < rows
     assert result["resumed_from"] + result["sent"] == rows
     counts = Counter(
-        json.loads(record.value)["event_id"] for record in await read_topic(kafka_broker, topic_prefix + "events")
+        json.loads(record.value)["event_id"]
+        for record in await read_topic(kafka_broker.bootstrap_servers, topic_prefix + "events")
     )
     assert counts.keys() == {f"log-{number}" for number in range(2, rows + 2)}
     assert set(counts.values()) == {1}

@@ -15,7 +15,8 @@ from stream.announcements import CHAMPION, REFRESH
 from stream.knowledge.directories import BUILDING
 from stream.shop.broker import Broker
 from stream.shop.children import last_lines, signal_group
-from tests.trainer_kit import PER_GROUP, House, house_with_topics, read_topic, write_clicks, write_items
+from tests.records import read_topic
+from tests.trainer_kit import PER_GROUP, House, house_with_topics, write_clicks, write_items
 
 pytestmark = pytest.mark.kafka
 
@@ -67,7 +68,7 @@ async def test_a_killed_trainer_goes_on_where_its_last_artifact_ends(house: Hous
     rows, _ = snapshot.covisitation.neighbours(snapshot.vocabulary.rows["i0"])
     assert {snapshot.vocabulary.ids[row] for row in rows} <= {f"i{n}" for n in range(PER_GROUP)}
 
-    letters = await read_topic(house, "dead-letters")
+    letters = await read_topic(*house.topic("dead-letters"))
     codes = {letter.key.decode(): (letter.value, dict(letter.headers)["alluvium-error"]) for letter in letters}
     assert len(letters) == len(BAD_ITEMS)
     assert codes == {
@@ -76,7 +77,7 @@ async def test_a_killed_trainer_goes_on_where_its_last_artifact_ends(house: Hous
         "typed": (b'{"item_id": 3}', b"wrong_type"),
     }
     sources = {dict(letter.headers)["alluvium-source"].decode() for letter in letters}
-    read = await read_topic(house, "items")
+    read = await read_topic(*house.topic("items"))
     assert sources == {f"{bad.topic}-{bad.partition}-{bad.offset}" for bad in read if bad.key.decode() in BAD_ITEMS}
 
 
