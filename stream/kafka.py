@@ -63,7 +63,8 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(cafile=kafka.ssl_cafile or None)
     if kafka.ssl_certfile:
-        context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile or None, kafka.ssl_key_password or None)
+        # An empty password, not None: a service asks nobody for one at the terminal.
+        context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile or None, kafka.ssl_key_password)
     return context
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,8 @@ import typer
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from stream.cli.common import FAILED, JsonOption, fail, print_json, stderr, stdout
+from stream.cli.common import FAILED, WRONG_USAGE, JsonOption, fail, print_json, stderr, stdout
+from stream.settings import SettingsError, read_settings
 from stream.shop.kafka_jars import BrokerError
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ def demo(
     from stream.shop.household import DemoError, own_environment  # noqa: PLC0415
     from stream.shop.view import LiveView, PlainView  # noqa: PLC0415
 
+    try:
+        read_settings(None, os.environ)
+    except SettingsError as error:
+        fail(str(error), WRONG_USAGE)
     console = stderr if json else stdout
     live = console.is_terminal
     if until_artifacts is None and not live:
