@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -156,7 +157,10 @@ def slow(group: Group, place: Place, dice: random.Random) -> Iterator[Later]:
 def broker_kill(group: Group, dice: random.Random) -> Iterator[Later]:
     """SIGKILL of the broker, which comes back with what it had."""
     group.broker.kill()
-    yield Later(dice.uniform(0, 2), lambda: group.broker.start(180))
+    starting = threading.Thread(target=group.broker.start, args=(180,), daemon=True)
+    yield Later(dice.uniform(0, 2), starting.start)
+    while starting.is_alive():  # other faults go on meanwhile
+        yield Later(0.2, lambda: None)
 
 
 @fault

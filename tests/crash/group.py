@@ -67,7 +67,7 @@ class Place:
     def tend(self) -> None:
         """What a supervisor does, and a look at a clock."""
         if self.worker is not None and not self.lives:
-            if self.worker.process.returncode:
+            if self.worker.process.returncode not in {0, -signal.SIGTERM}:  # the latter before it hears of signals
                 self.ends.append(reason_of(self.worker.process.returncode, self._last_words()))
             self.worker = None
         if self.worker is None and self.wanted:
