@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -40,12 +41,11 @@ class Plan:
 
 @dataclass
 class Bench:
-    """A plan under way. `problems` are what went wrong, in words; `capacity` is of Alluvium with its recommender."""
+    """A plan under way. `problems` are what went wrong, in words."""
 
     plan: Plan
     yard: Yard
     problems: list[str] = field(default_factory=list)
-    capacity: float | None = None
     _pythons: dict[str, str | None] = field(default_factory=dict)
     _artifact: Artifact | None = None
 
@@ -101,6 +101,19 @@ class Bench:
                 outcomes.setdefault(contender.name, []).append(outcome)
                 self.plan.say(f"{suite}, round {number}: {contender.title}: {tell(outcome)}")
         return outcomes
+
+    async def warmed(
+        self,
+        contenders: Sequence[Contender],
+        bring: Callable[[Contender], Brought | None],
+        play: Callable[[Contender, Brought], Awaitable[object]],
+    ) -> None:
+        """Plays each contender once and drops the outcome: the first to come meets a broker that is slow as yet."""
+        for contender in contenders:
+            brought = bring(contender)
+            if brought is not None:
+                with contextlib.suppress(FellError, KafkaError):  # the rounds will tell
+                    await play(contender, brought)
 
     def taking_part(self, *besides: str) -> list[Contender]:
         """The contenders that were asked for, without some."""

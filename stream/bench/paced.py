@@ -12,7 +12,6 @@ import msgspec
 from stream.bench.bench import Bench
 from stream.bench.field import ALLUVIUM, FIELD, Contender
 from stream.bench.pacing import SETTLE_SECONDS, Latency, pacing
-from stream.bench.suites import capacity
 from stream.bench.throughput import Brought, command_of_ours, start
 from stream.bench.yard import FellError, now, run_of
 from stream.settings import Settings
@@ -22,9 +21,12 @@ RATE = 1_000.0  # events a second
 FIRST_RECORDS = 400
 REQUEST_RATE = 500.0
 LOAD = 0.7  # of capacity
+CAPACITY_SECONDS = 10.0
 CALM_SECONDS, REFRESH_SECONDS = 10.0, 90.0  # the second at most
+WARM_SECONDS = 5.0  # at the rate, of each contender before the first round: a broker is slow at first
 AFTER_SWAP_SECONDS = 2.0
 REFRESHED_EVENTS = 50_000
+MOST_RECORDS = 1_000_000  # as many as the log has, if it has fewer
 IDLE_SECONDS = 10.0
 BEFORE, MEANWHILE = "before", "while a refresh trains and is swapped in"
 
@@ -58,14 +60,15 @@ async def latency(bench: Bench) -> Paced:
     def bring(contender: Contender) -> Brought | None:
         return bench.brought(contender, artifact if contender is ALLUVIUM else None)
 
-    async def play(contender: Contender, brought: Brought) -> Latency:
+    async def play(contender: Contender, brought: Brought, seconds: float = bench.plan.seconds) -> Latency:
         async with run_of(bench.yard, contender.name, bench.plan.settings) as run:
             await start(run, contender, brought)
             async with pacing(run, bench.sent(records)) as (pacer, _):
                 await pacer.send(RATE, SETTLE_SECONDS)
-                return await pacer.latency(await pacer.send(RATE, bench.plan.seconds))
+                return await pacer.latency(await pacer.send(RATE, seconds))
 
     contenders = [FIELD[name] for name in bench.plan.contenders if name in TITLES]
+    await bench.warmed(contenders, bring, lambda contender, brought: play(contender, brought, WARM_SECONDS))
     found = await bench.rounds("latency", contenders, bring, play, told)
     titled = {TITLES[name]: latencies for name, latencies in found.items()}
     return Paced("latency", titled, (TITLES[ALLUVIUM.name], TITLES["quix"]))
@@ -92,14 +95,17 @@ async def requests(bench: Bench) -> Paced:
 
 
 async def refresh(bench: Bench) -> Paced:
-    """At 70 % of capacity: before, and while a trainer refreshes beside the worker and its artifact is swapped in."""
-    rate, settings = LOAD * await capacity(bench), _refreshed_soon(bench.plan.settings)
+    """At 70 % of capacity: before, and while a trainer refreshes beside the worker and its artifact is swapped in.
+
+    The capacity is that beside the generator and the reader, which share the machine while this is measured, too.
+    """
+    settings = _refreshed_soon(bench.plan.settings)
 
     async def play(contender: Contender, brought: Brought) -> tuple[Latency, Latency]:
         async with run_of(bench.yard, contender.name, settings) as run:
             await start(run, contender, brought)
-            records = bench.sent(int(rate * (SETTLE_SECONDS + CALM_SECONDS + REFRESH_SECONDS)))
-            async with pacing(run, records) as (pacer, arrivals):
+            async with pacing(run, bench.sent(MOST_RECORDS)) as (pacer, arrivals):
+                rate = LOAD * await pacer.capacity(CAPACITY_SECONDS)
                 await pacer.send(rate, SETTLE_SECONDS)
                 before = await pacer.latency(await pacer.send(rate, CALM_SECONDS))
                 run.start_beside(command_of_ours(run, brought, "trainer"))

@@ -23,6 +23,7 @@ from stream.wire.topics import EVENTS, RECOMMENDATIONS, REQUESTS
 FIRST = 200  # records sent ahead, until their lists are there
 FIRST_PATIENCE = 120.0
 SETTLE_SECONDS = 5.0  # at the rate, before what counts
+WAITING = 2_000  # events under way when as many are sent as are answered
 TICK_SECONDS = 0.002  # events that are due are sent together: the generator shares the cores with what it measures
 LATE_SECONDS = 30.0  # that lists are waited for at the most: a worker that has fallen behind has lost nothing
 
@@ -148,24 +149,50 @@ class Pacer:
 
         `requests` a second are sent besides, for users whose events have been sent.
         """
-        begun, sent, done, asked = now(), {}, 0, 0
-        topic = self._run.topic(EVENTS)
+        begun, done, asked = now(), 0, 0
+        sent: dict[Place, float] = {}
         while self.left and not until() and (passed := now() - begun) < seconds:
             while done < rate * passed and self.left:
-                record = self._records[self._next]
-                self._next += 1
+                await self._send_next(sent)
                 done += 1
-                if record.user is not None:
-                    place = record.partition, record.offset
-                    self._users[place] = record.user
-                    sent[place] = now()
-                await self._client.send(topic, record.value, record.key, record.partition)
             while asked < requests * passed:
                 await self._ask()
                 asked += 1
             self._run.check()
             await asyncio.sleep(TICK_SECONDS)
         return sent
+
+    async def capacity(self, seconds: float) -> float:
+        """The lists a second that come, beside this generator and reader, while some events always wait.
+
+        Returns once all lists are there. Raises FellError.
+        """
+        begun, answered = now(), self._arrivals.events
+        sent: dict[Place, float] = {}
+        half: tuple[float, int] | None = None  # the first half is to get there
+        first = len(answered)
+        while self.left and (moment := now()) < begun + seconds:
+            if half is None and moment >= begun + seconds / 2:
+                half = moment, len(answered)
+            while len(sent) - (len(answered) - first) < WAITING and self.left:
+                await self._send_next(sent)
+            self._run.check()
+            await asyncio.sleep(TICK_SECONDS)
+        if half is None:
+            raise FellError("the log is too short to measure the capacity")
+        rate = (len(answered) - half[1]) / (now() - half[0])
+        await self.latency(sent)
+        return rate
+
+    async def _send_next(self, sent: dict[Place, float]) -> None:
+        """Sends one record; a good event is added to what was sent."""
+        record = self._records[self._next]
+        self._next += 1
+        if record.user is not None:
+            place = record.partition, record.offset
+            self._users[place] = record.user
+            sent[place] = now()
+        await self._client.send(self._run.topic(EVENTS), record.value, record.key, record.partition)
 
     async def _ask(self) -> None:
         record = self._records[(7 * self._requests) % self._next]

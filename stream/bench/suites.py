@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -43,19 +42,6 @@ async def transport(bench: Bench) -> Throughput:
 
 async def recommend(bench: Bench) -> Throughput:
     """With the recommender: one list for each event; beside it the recommender without a stream."""
-    return await _recommend(bench, bench.taking_part("aiokafka", "bytewax"))
-
-
-async def capacity(bench: Bench) -> float:
-    """The lists a second that Alluvium makes with its recommender: the median of what was measured, if need be now."""
-    if bench.capacity is None:
-        await _recommend(bench, [ALLUVIUM])
-    if bench.capacity is None:
-        raise FellError("the capacity is not known")
-    return bench.capacity
-
-
-async def _recommend(bench: Bench, contenders: Sequence[Contender]) -> Throughput:
     artifact = await asyncio.to_thread(bench.artifact)
     alone: list[Alone] = []
 
@@ -65,12 +51,10 @@ async def _recommend(bench: Bench, contenders: Sequence[Contender]) -> Throughpu
         sent = bench.sent(int(bench.plan.events * contender.share_of_lists))
         return await throughput(bench.yard, contender, bench.plan.settings, sent, brought)
 
+    contenders = bench.taking_part("aiokafka", "bytewax")
     outcomes = await bench.rounds(
         "recommend", contenders, lambda contender: bench.brought(contender, artifact), play, _told
     )
-    ours = outcomes.get(ALLUVIUM.name)
-    if ours:
-        bench.capacity = statistics.median(outcome.rate.per_second for outcome in ours)
     return Throughput("recommend", outcomes, alone)
 
 
