@@ -24,9 +24,9 @@ from stream.worker.faust_fixes import (
     GuardedTableManager,
     Untouched,
     check_version,
+    take_waiting,
     whole_fetches,
 )
-from stream.worker.taking import take_waiting
 
 TAKE = 32  # chunks in a micro-batch: everything that waits after a poll or two, and some thousand events at most
 BUFFER = 1_024  # chunks that wait in memory

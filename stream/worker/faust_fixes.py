@@ -8,9 +8,7 @@
 3. **Bulk recovery.** Rows are read by `StateTable.load` once the group has been joined: heartbeats go on meanwhile.
 4. **Taking what waits** without a timer and without acknowledging on errors (upstream #497, #527).
 5. **Shorter waits** of a fetch at the broker.
-6. **Fewer tasks.** A poll goes to its thread and back without Faust's queue of methods, and a message that is handed
-   over without waiting costs no task, where Faust makes three for each poll and four for each message.
-7. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens.
+6. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens.
 
 All of it is subclasses handed to Faust's own settings. `PATCHED` pins the source they were written against.
 """
@@ -20,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import accumulate
 from operator import attrgetter
@@ -38,7 +36,6 @@ from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP, ConsumerMessage
 
 from stream.state.table import StateTable
-from stream.worker.taking import begin
 
 KNOWN_VERSION = "0.15.3"
 CHUNK = 128  # records of one partition in a message: a busy partition cannot keep the others waiting for long
@@ -46,6 +43,7 @@ CHUNK_BYTES = 128 << 10  # and no more than these, but for one larger record: a 
 VALUE_SIZE = attrgetter("serialized_value_size")
 LONGEST_HOLE = 100_000  # offsets that are acknowledged one by one; over a longer hole the commit jumps
 FETCH_WAIT_MILLISECONDS = 250
+COALESCE_SECONDS = 0.001  # the chunks of one poll arrive within this time of each other
 
 # SHA-256 of the source of what is overridden or relied on from inside; a test compares.
 PATCHED: Mapping[Callable[..., Any], str] = {
@@ -55,7 +53,6 @@ PATCHED: Mapping[Callable[..., Any], str] = {
     Consumer._new_offset: "1d2c7ea89a7ad4f1a216c1d51936e569162cd66bd56f889e13fd29c910b58eb0",
     Consumer.perform_seek: "0e8c130ff4b0afd82c0be9c5fd831316e10febc62c94032833911096e156d7c6",
     driver.Consumer._to_message: "7c24f6511b2fcef7cbfe73526e78de033bfe0df211f1fd30509d699c9deb6ce4",
-    PollThread.getmany: "26fc5fc9f3b667e104f9657dbc49da3b3b6620d40cc9856761cbaf4da2172557",
     PollThread._fetch_records: "39a2c6c79fc1455a199629912b533458a720c64983bc957420a42feef6593baa",
     PollThread._create_worker_consumer: "c2701bfc3e6f6cad95c2be36d6a255a86e2c57d18d36cc1082b5fb5c482d99d7",
     Recovery.on_recovery_completed: "6ef567acf072e46da3fccbccc6d662371f634f622c3d510972d5df81f70ae3ac",
@@ -129,14 +126,6 @@ class ChunkThread(PollThread):  # type: ignore[misc]  # Faust is untyped to us
         consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS
         return consumer
 
-    async def getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ANN401
-        """Straight to the thread's loop and back: commits and seeks, which wait in a queue, need not be overtaken."""
-        consumer = self._ensure_consumer()
-        fetching = self._fetch_records(
-            consumer, active_partitions, timeout=timeout, max_records=consumer._max_poll_records
-        )
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(fetching, self.thread_loop))
-
     async def _fetch_records(
         self,
         consumer: Any,  # noqa: ANN401
@@ -162,16 +151,6 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
 
     def _new_consumer_thread(self) -> ChunkThread:
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)
-
-    async def wait_first(self, *waited: Any, timeout: Any = None) -> Any:  # noqa: ANN401
-        """For `_drain_messages`, which hands over a message and would stop if the flow stood still meanwhile."""
-        if len(waited) == 2 and asyncio.iscoroutine(waited[0]):
-            rest = begin(waited[0])
-            if rest is None:
-                waited[1].close()
-                return None
-            waited = rest, waited[1]
-        return await super().wait_first(*waited, timeout=timeout)
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:  # noqa: ANN401
         if type(record) is not list:
@@ -273,3 +252,35 @@ class GuardedTableManager(TableManager):  # type: ignore[misc]  # Faust is untyp
             guarded = self._guarded = GuardedRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
             self._recovery = guarded
         return guarded
+
+
+async def take_waiting(stream: Any, most: int) -> AsyncIterator[list[Any]]:  # noqa: ANN401
+    """Yields what waits in the stream, at most about `most` messages, as Faust's events; the caller acknowledges them.
+
+    As `Stream.noack_take`, but woken by an arrival where that polls by a timer.
+    """
+    arrived, room = asyncio.Event(), asyncio.Event()
+    waiting: list[Any] = []
+
+    async def keep(value: Any) -> Any:  # noqa: ANN401
+        waiting.append(stream.current_event)
+        arrived.set()
+        if len(waiting) >= most:
+            room.clear()
+            await stream.wait(room)
+        return value
+
+    stream.enable_acks = False
+    channel = aiter(stream.channel)
+    stream.add_processor(keep)
+    stream._enable_passive(channel)
+    while not stream.should_stop:
+        await stream.wait_for_stopped(arrived)
+        if len(waiting) < most:
+            await asyncio.sleep(COALESCE_SECONDS)
+        taken = waiting.copy()
+        waiting.clear()
+        arrived.clear()
+        room.set()
+        if taken:
+            yield taken
