@@ -35,13 +35,16 @@ def chunk(*records: ConsumerRecord) -> Chunk:
 
 
 async def read_topic(servers: str, topic: str, partitions: int = 4) -> list[ConsumerRecord]:
-    """All records that stand in a topic now, those of a partition in order."""
-    async with AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest") as consumer:
+    """All committed records that stand in a topic now, those of a partition in order."""
+    options = {"auto_offset_reset": "earliest", "isolation_level": "read_committed"}
+    async with AIOKafkaConsumer(bootstrap_servers=servers, **options) as consumer:
         assigned = [TopicPartition(topic, number) for number in range(partitions)]
         consumer.assign(assigned)
         ends = await consumer.end_offsets(assigned)
         found: list[ConsumerRecord] = []
-        while len(found) < sum(ends.values()):
+        while any(
+            [await consumer.position(tp) < end for tp, end in ends.items()]
+        ):  # ends of transactions are no records
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 found += records
         return found
