@@ -8,7 +8,9 @@
 3. **Bulk recovery.** Rows are read by `StateTable.load` once the group has been joined: heartbeats go on meanwhile.
 4. **Taking what waits** without a timer and without acknowledging on errors (upstream #497, #527).
 5. **Shorter waits** of a fetch at the broker.
-6. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens.
+6. **Commit before a rebalance.** Faust forgets what was acknowledged since the last commit before it commits: lists of
+   up to a second were made and sent again after each join and leave.
+7. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens.
 
 All of it is subclasses handed to Faust's own settings. `PATCHED` pins the source they were written against.
 """
@@ -50,6 +52,8 @@ PATCHED: Mapping[Callable[..., Any], str] = {
     Consumer.getmany: "4b168d84882a70d6e3e2f9804430a63b92f8fd117d3187cbb4aeb54305bda34e",
     Consumer.ack: "5fcf41cf45153475de3790dc56fec1b83335956dc8b3bf7ff6bbb2b57627f03f",
     Consumer._drain_messages: "44a2500309e83c630493f6828af50166ec8d96a0b3e4fb2bab735f704ae93417",
+    Consumer.on_partitions_revoked: "d04b7ae72c6fc206924a2879d6c90dd383f3e8ba6f4b10a19ca99a921eb8f4db",
+    Consumer.wait_empty: "e4662fe24f094819add590b2d75f233840e77823b432aea6504539768572102f",
     Consumer._new_offset: "1d2c7ea89a7ad4f1a216c1d51936e569162cd66bd56f889e13fd29c910b58eb0",
     Consumer.perform_seek: "0e8c130ff4b0afd82c0be9c5fd831316e10febc62c94032833911096e156d7c6",
     driver.Consumer._to_message: "7c24f6511b2fcef7cbfe73526e78de033bfe0df211f1fd30509d699c9deb6ce4",
@@ -183,6 +187,18 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
     def resumed_at(self, tp: TP) -> int | None:
         """What the group had committed for a partition when reading resumed there. None before the first commit."""
         return self._resumed.get(tp)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """What is under way is finished, and committed, before upstream forgets what was acknowledged."""
+        if not self.app.should_stop:
+            self.stop_flow()
+            self.app.flow_control.suspend()
+            self.app.flow_control.clear()
+            await self.wait_empty()
+            await (
+                self.commit()
+            )  # the last one may merely have waited for one that began before the last acknowledgement
+        await super().on_partitions_revoked(revoked)
 
     def next_committed(self, tp: TP) -> int | None:
         """What the group has committed for a partition. None before the first commit."""

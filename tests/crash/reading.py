@@ -10,6 +10,8 @@ from typing import TypeVar
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 AT_ONCE = 5_000
+TURN = 0.1  # librdkafka waits so long for as many, though fewer are there
+SILENCE = 10.0  # then a new connection is tried
 PATIENCE = 180.0  # rides out the restart of a broker
 
 Answer = TypeVar("Answer")
@@ -37,16 +39,20 @@ class Topic:
         """Records up to `ends`, each partition in order. Fails when they do not come."""
         held, self._held = self._held, []
         yield from self._up_to(ends, held)
-        give_up = time.monotonic() + PATIENCE
+        heard = connected = time.monotonic()
         while any(self._read[number] < end for number, end in ends.items()):
-            assert time.monotonic() < give_up, f"{self.name} does not end: {self._read} of {ends}"
-            messages = self._consumer.consume(AT_ONCE, 10.0)
-            if not messages:
+            now = time.monotonic()
+            assert now - heard < PATIENCE, f"{self.name} does not end: {self._read} of {ends}"
+            messages = self._consumer.consume(AT_ONCE, TURN)
+            if messages:
+                connected = now
+            elif now - connected > SILENCE:
                 self._connect()
+                connected = now
             for message in messages:
                 error = message.error()
                 if error is None:
-                    give_up = time.monotonic() + PATIENCE
+                    heard = now
                     yield from self._up_to(ends, [message])
                 elif error.name() == "_PARTITION_EOF":  # behind what takes offsets and is no record
                     self._read[message.partition()] = max(self._read[message.partition()], message.offset())

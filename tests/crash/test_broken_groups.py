@@ -64,6 +64,26 @@ def test_what_a_dead_worker_has_still_on_its_way_sets_nobody_back(tmp_path: Path
         group.load.finish()
 
 
+def test_who_leaves_and_joins_in_order_has_no_list_sent_again(tmp_path: Path, topic_prefix: str) -> None:
+    """Two workers stop and start in turns under load: each commits all that it has answered before others go on."""
+    patient = {"ALLUVIUM_WORKER__SESSION_TIMEOUT_SECONDS": "30"}
+    with running_group(tmp_path, topic_prefix, workers=2, seed=13, rate=100, **patient) as group:
+        group.load.start()
+        group.wait_until_ready()
+        for place in group.places:
+            assert place.worker is not None
+            time.sleep(1.5)  # longer than from commit to commit
+            place.wanted = False
+            assert place.worker.stop() == 0
+            time.sleep(1.5)
+            place.wanted = True
+            group.wait_until_ready()
+        oracle = group.check()
+        assert not oracle.problems
+        assert oracle.counts.resent == 0
+        group.load.finish()
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("workers", [1, 2, 3])
