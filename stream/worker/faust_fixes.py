@@ -195,9 +195,8 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
             self.app.flow_control.suspend()
             self.app.flow_control.clear()
             await self.wait_empty()
-            await (
-                self.commit()
-            )  # the last one may merely have waited for one that began before the last acknowledgement
+            # Again: that may merely have waited for a commit which had begun before the last acknowledgement.
+            await self.commit()
         await super().on_partitions_revoked(revoked)
 
     def next_committed(self, tp: TP) -> int | None:
