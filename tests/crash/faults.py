@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from tests.crash.group import Group, Place, chosen
+
+STARTER = ThreadPoolExecutor(1)  # a broker ends with the thread that has started it
 
 Remedy = Callable[[], None]
 
@@ -157,10 +159,11 @@ def slow(group: Group, place: Place, dice: random.Random) -> Iterator[Later]:
 def broker_kill(group: Group, dice: random.Random) -> Iterator[Later]:
     """SIGKILL of the broker, which comes back with what it had."""
     group.broker.kill()
-    starting = threading.Thread(target=group.broker.start, args=(180,), daemon=True)
-    yield Later(dice.uniform(0, 2), starting.start)
-    while starting.is_alive():  # other faults go on meanwhile
+    yield Later(dice.uniform(0, 2), lambda: None)
+    started = STARTER.submit(group.broker.start, 180)
+    while not started.done():  # other faults go on meanwhile
         yield Later(0.2, lambda: None)
+    started.result()
 
 
 @fault
