@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ from typing import Any
 import msgspec
 
 from stream.settings import LogSettings
+
+REPEAT_SECONDS = 10.0
 
 
 class Log:
@@ -69,12 +72,41 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logs(settings: LogSettings) -> None:
-    """Sends everything to standard error; libraries below a warning are silent, and aiokafka's errors are warnings."""
+    """Sends everything to standard error; libraries below a warning are silent.
+
+    aiokafka's errors are warnings, and who repeats itself is cut short.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_demote_aiokafka)
+    handler.addFilter(Repetitions())
     handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("alluvium").setLevel(settings.level.upper())
+
+
+class Repetitions:
+    """A filter that lets aiokafka say the same once in REPEAT_SECONDS: while Kafka is away it would hundreds of times.
+
+    The next line of the kind says how many were `left_out`.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[tuple[str, str], float] = {}
+        self._left_out = Counter[tuple[str, str]]()
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        """Whether it is said."""
+        if not _is_of_aiokafka(record):
+            return True
+        said = record.name, record.msg
+        if record.created < self._until.get(said, 0.0):
+            self._left_out[said] += 1
+            return False
+        self._until[said] = record.created + REPEAT_SECONDS
+        left_out = self._left_out.pop(said, 0)
+        if left_out:
+            record.fields = {"left_out": left_out}
+        return True
 
 
 @contextmanager
@@ -90,9 +122,13 @@ def quiet(name: str) -> Iterator[None]:
 
 def _demote_aiokafka(record: logging.LogRecord) -> bool:
     """It tries again by itself, or raises, and then we say what that means."""
-    if record.levelno == logging.ERROR and record.name.split(".", 1)[0] == "aiokafka":
+    if record.levelno == logging.ERROR and _is_of_aiokafka(record):
         record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True
+
+
+def _is_of_aiokafka(record: logging.LogRecord) -> bool:
+    return record.name.split(".", 1)[0] == "aiokafka"
 
 
 def _moment(record: logging.LogRecord) -> str:
