@@ -25,12 +25,14 @@ from stream.state.row import is_older
 class PartitionRows:
     """Users' rows on one partition, and the offset of the changelog up to which they are complete (None: unknown).
 
-    `outdated` are users of whom the changelog has an older row behind the one held.
+    `outdated` are users of whom the changelog has an older row behind the one held; `contested` says that somebody else
+    has written there since this worker began to.
     """
 
     rows: dict[bytes, bytes] = field(default_factory=dict)
     offset: int | None = None
     outdated: set[bytes] = field(default_factory=set)
+    contested: bool = False
 
     def apply(self, key: bytes, row: bytes | None, offset: int) -> None:
         """One record of the changelog; a null row forgets the user, an older row than the one held changes nothing."""
@@ -46,6 +48,15 @@ class PartitionRows:
             self.rows.pop(key, None)
         else:
             self.rows[key] = row
+
+    def keep(self, rows: Mapping[bytes, bytes]) -> set[bytes]:
+        """Rows of this worker's own; returns the users of whom a newer row is held, from somebody who has gone on."""
+        older: set[bytes] = set()
+        if self.contested:
+            older = {key for key in rows.keys() & self.rows.keys() if is_older(rows[key], self.rows[key])}
+            rows = {key: row for key, row in rows.items() if key not in older}
+        self.rows.update(rows)
+        return older
 
 
 class StateStore(memory.Store):  # type: ignore[misc]  # Faust is untyped to us
@@ -115,12 +126,14 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust is untyped to us
         Where somebody else has written among them, a worker that was taken for dead, what they wrote is read.
         """
         held, tp = self.data.partition(partition), TP(self._changelog, partition)
-        held.rows.update(rows)
+        older = held.keep(rows)
         if offset - len(rows) == (-1 if held.offset is None else held.offset):
             held.outdated.difference_update(rows)
+            held.outdated |= older
             self.data.set_persisted_offset(tp, offset)
         else:
             await self.load([tp])
+            held.contested = True  # rows under way have been made without what was read now
 
     def outdated(self, partitions: Iterable[int]) -> dict[int, dict[bytes, bytes]]:
         """Rows to be written once more: behind them the changelog has older ones, which it must not end with."""
@@ -154,6 +167,7 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust is untyped to us
                     rows.apply(record.key, record.value, record.offset)
             for tp, rows in held.items():  # the last offset before the end may be a marker without a row
                 rows.offset = max(ends[tp] - 1, -1 if rows.offset is None else rows.offset)
+                rows.contested = False
 
     def _new_store(self) -> StateStore:
         return StateStore("memory://", self.app, self, table_name=self.name, loop=self.loop)

@@ -122,6 +122,8 @@ class MicroBatch:
                 return False
             # 7. keep
             for partition, rows in prepared.rows.items():
+                if self._generation() != prepared.generation:  # since the partition before
+                    return False
                 await self._table.put(partition, rows, delivered[TopicPartition(self._changelog, partition)].offset)
         finally:
             self._undelivered = {}

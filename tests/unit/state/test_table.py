@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import pytest
+from aiokafka import TopicPartition
+
+from stream.settings import Settings
 from stream.state.row import encode_state
 from stream.state.table import PartitionRows
 from stream.state.user_state import UserState
+from stream.worker.app import add_table, build_app
 
 
 def row(offset: int) -> bytes:
@@ -29,3 +36,28 @@ def test_a_null_row_forgets_the_user() -> None:
     for offset, value in enumerate([row(9), row(3), None]):
         rows.apply(b"u", value, offset)
     assert (rows.rows, rows.offset, rows.outdated) == ({}, 2, set())
+
+
+async def test_a_row_made_before_others_rows_were_read_sets_nobody_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This worker was taken for dead, and writes a row of u made at 5, then one made at 6, while another one's row made
+    at 9 stands between them: that one counts, and the changelog must end with it.
+    """
+    settings = Settings()
+    table = add_table(build_app(settings, "http://here"), settings)
+    changelog = [(b"v", row(3)), (b"u", row(5)), (b"u", row(9))]
+    held = table.data.partition(0)
+    held.apply(*changelog[0], 0)
+
+    async def read(partitions: Mapping[TopicPartition, PartitionRows]) -> None:
+        for offset, (key, value) in enumerate(changelog):
+            for rows in partitions.values():
+                rows.apply(key, value, offset)
+
+    monkeypatch.setattr(table, "_load", read)
+    await table.put(0, {b"u": row(5)}, 2)  # where the other's row stands, so ours came before it
+    changelog.append((b"u", row(6)))
+    await table.put(0, {b"u": row(6)}, 3)
+    assert table.row(0, b"u") == row(9)
+    assert table.outdated([0]) == {0: {b"u": row(9)}}
+    await table.put(0, {b"u": row(9)}, 4)
+    assert (table.row(0, b"u"), table.outdated([0])) == (row(9), {})
