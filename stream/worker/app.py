@@ -24,6 +24,7 @@ from stream.worker.faust_fixes import (
     GuardedTableManager,
     Untouched,
     check_version,
+    known_partitions,
     take_waiting,
     whole_fetches,
 )
@@ -67,6 +68,7 @@ def build_app(settings: Settings, url: str) -> WorkerApp:
         store="memory://",
         ConsumerScheduler=whole_fetches(topics),
         TableManager=GuardedTableManager,
+        PartitionAssignor=known_partitions(kafka.partitions),
         agent_supervisor="mode.supervisors.CrashingSupervisor",
         key_serializer="raw",
         value_serializer="raw",

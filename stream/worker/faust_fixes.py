@@ -10,7 +10,9 @@
 5. **Shorter waits** of a fetch at the broker.
 6. **Commit before a rebalance.** Faust forgets what was acknowledged since the last commit before it commits: lists of
    up to a second were made and sent again after each join and leave.
-7. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens.
+7. **Partitions known.** Faust shares only the topics that the client of the group's leader has heard of. One that had
+   just been cut off shared nothing, and a whole group stood still until its next look, five minutes later.
+8. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens.
 
 All of it is subclasses handed to Faust's own settings. `PATCHED` pins the source they were written against.
 """
@@ -28,6 +30,7 @@ from typing import Any
 
 from aiokafka.structs import ConsumerRecord
 from faust import Schema
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.streams import Stream
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
@@ -63,6 +66,7 @@ PATCHED: Mapping[Callable[..., Any], str] = {
     Recovery._build_highwaters: "91b4cc0d3724ae7bfc398e873684fc6f667ef8feb61a3b3314346ef11f2823de",
     Recovery._build_offsets: "27eec86be06cb51f66dfd2572be2f9b41acd22c3570239bb5c554bd94e59a1d6",
     TableManager.recovery.fget: "f0bf5de78b4c3d235c3554010480f407010ccb7c481c68852a985542b952df32",
+    PartitionAssignor._get_copartitioned_groups: "82b7a3764ad596f67ac9d08bfaf5c857dd0c5001d70b36cb010096443a085138",
     Stream.noack_take: "f2cc2dbfc162d2006c94361c0ed68535c95484020849eb0d4210c1f52c4c430a",
     Stream._enable_passive: "64da8ce9f729e30ea2c6952a4cb55617c1231f82793c4435966a8b811a0f26e8",
 }
@@ -119,6 +123,17 @@ def chunk_end(records: Sequence[ConsumerRecord], start: int) -> int:
         return start + len(chunk)
     sizes: Iterator[int] = accumulate(map(VALUE_SIZE, chunk))
     return start + max(1, sum(size <= CHUNK_BYTES for size in sizes))
+
+
+def known_partitions(count: int) -> type[PartitionAssignor]:
+    """For Faust's `PartitionAssignor` setting: each topic has so many partitions, whatever a client has heard of it."""
+
+    class KnownPartitions(PartitionAssignor):  # type: ignore[misc]  # Faust is untyped to us
+        @classmethod
+        def _get_copartitioned_groups(cls, topics: Any, cluster: Any, subscriptions: Any) -> Any:  # noqa: ANN401, ARG003
+            return {count: cls._group_co_subscribed(topics, subscriptions)}
+
+    return KnownPartitions
 
 
 class ChunkThread(PollThread):  # type: ignore[misc]  # Faust is untyped to us

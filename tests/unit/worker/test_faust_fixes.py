@@ -7,10 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.cluster import ClusterMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from stream.settings import Settings
 from stream.worker import faust_fixes
+from stream.worker.app import build_app
 from stream.worker.faust_fixes import (
     CHUNK,
     CHUNK_BYTES,
@@ -102,3 +105,17 @@ async def test_where_a_partition_resumed_outlives_the_beginning_of_a_rebalance()
     await consumer.perform_seek()
     consumer._committed_offset.pop(tp)  # as `Consumer.on_partitions_revoked` does first
     assert (consumer.resumed_at(tp), consumer.resumed_at(TP("events", 1))) == (51, None)
+
+
+def test_partitions_are_shared_by_a_leader_that_has_heard_of_no_topic() -> None:
+    """A client that has just connected knows no topic: two members get all partitions of each all the same."""
+    settings = Settings()
+    app = build_app(settings, "http://here")
+    topics = {"alluvium.events", "alluvium.requests"}
+    members = {name: app.assignor.metadata(topics) for name in ("one", "other")}
+    shared = app.assignor.assign(ClusterMetadata(), members)
+    for topic in topics:
+        found = [
+            number for one in shared.values() for name, numbers in one.assignment if name == topic for number in numbers
+        ]
+        assert sorted(found) == [*range(settings.kafka.partitions)]
