@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
 
 from stream.kafka import admin_client
 from stream.settings import read_settings
@@ -217,9 +217,16 @@ class Shop:
 
     def watermarks(self, name: str) -> list[tuple[int, int]]:
         """First and next offset of each partition of a topic."""
-        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": uuid.uuid4().hex})
-        partitions = consumer.list_topics(self.topic(name), 10).topics[self.topic(name)].partitions
-        found = [consumer.get_watermark_offsets(TopicPartition(self.topic(name), number), 10) for number in partitions]
+        consumer, topic = Consumer({"bootstrap.servers": self.servers, "group.id": uuid.uuid4().hex}), self.topic(name)
+
+        def asked() -> list[tuple[int, int]]:
+            try:
+                partitions = consumer.list_topics(topic, 10).topics[topic].partitions
+                return [consumer.get_watermark_offsets(TopicPartition(topic, number), 10) for number in partitions]
+            except KafkaException:  # a partition that was just made may have no leader yet
+                return []
+
+        found: list[tuple[int, int]] = wait_until(asked, f"the ends of {topic}")
         consumer.close()
         return found
 
