@@ -89,8 +89,7 @@ async def producer(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIO
         "linger_ms": 5,
         "max_request_size": PRODUCER_BYTES,
     }
-    client = AIOKafkaProducer(**(client_options(kafka) | defaults | options))
-    await client.start()
+    client = await started(AIOKafkaProducer(**(client_options(kafka) | defaults | options)))
     try:
         yield client
     finally:
@@ -115,7 +114,11 @@ async def _connected_reader(kafka: KafkaSettings, options: dict[str, object]) ->
         "auto_offset_reset": "earliest",
         "fetch_max_wait_ms": 100,
     }
-    client = AIOKafkaConsumer(**(client_options(kafka) | defaults | options))
+    return await started(AIOKafkaConsumer(**(client_options(kafka) | defaults | options)))
+
+
+async def started(client: Any) -> Any:  # noqa: ANN401  # aiokafka is untyped
+    """A consumer or producer once it is connected; one that cannot be is closed. Raises KafkaError."""
     try:
         await client.start()
     except BaseException:

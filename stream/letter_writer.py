@@ -16,7 +16,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import ConsumerRecord
 
 from stream.failpoints import failpoint
-from stream.kafka import FORBIDDEN, PATIENCE_SECONDS, PRODUCER_BYTES, client_options
+from stream.kafka import FORBIDDEN, PATIENCE_SECONDS, PRODUCER_BYTES, client_options, started
 from stream.logs import Log
 from stream.settings import KafkaSettings
 from stream.wire.dead_letters import letter_for
@@ -126,9 +126,4 @@ async def transactional_producer(kafka: KafkaSettings, transactional_id: str) ->
         max_batch_size=BATCH_BYTES,
         max_request_size=PRODUCER_BYTES,
     )
-    try:
-        await client.start()
-    except BaseException:
-        await client.stop()
-        raise
-    return client
+    return await started(client)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from stream.kafka import PATIENCE_SECONDS, client_options
+from stream.kafka import PATIENCE_SECONDS, client_options, started
 from stream.settings import KafkaSettings
 
 BATCH_BYTES = 512 * 1024  # half of what Kafka's topics take by default; a larger record gets a batch of its own
@@ -32,12 +32,7 @@ async def start_producer(kafka: KafkaSettings) -> AIOKafkaProducer:
         max_batch_size=BATCH_BYTES,
         request_timeout_ms=int(PATIENCE_SECONDS * 1000),
     )
-    try:
-        await producer.start()
-    except BaseException:
-        await producer.stop()
-        raise
-    return producer
+    return await started(producer)
 
 
 class Outbox:
