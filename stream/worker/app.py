@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -31,6 +32,7 @@ from stream.worker.faust_fixes import (
 
 TAKE = 32  # chunks in a micro-batch: everything that waits after a poll or two, and some thousand events at most
 BUFFER = 1_024  # chunks that wait in memory
+UNSETTLED = 8  # micro-batches at most whose letters are waited for
 
 Half = TypeVar("Half")
 
@@ -44,7 +46,10 @@ class Step(Protocol[Half]):
         """All but what others see."""
 
     async def deliver(self, prepared: Half) -> bool:
-        """Whether everything about it stands in Kafka; False if it must be taken again."""
+        """Whether its lists and rows stand in Kafka; False if it must be taken again."""
+
+    async def write_letters(self, prepared: Half) -> None:
+        """Returns once its dead letters stand. Entered beside `deliver`, and not waited for by those behind it."""
 
 
 class WorkerApp(faust.App):  # type: ignore[misc]  # Faust is untyped to us
@@ -103,7 +108,10 @@ def add_table(app: WorkerApp, settings: Settings) -> StateTable:
 
 
 class Agent:
-    """Hands micro-batches to the step and acknowledges them, in order, once everything about them stands in Kafka."""
+    """Hands micro-batches to the step and acknowledges them, in order, once everything about them stands in Kafka.
+
+    Those behind one wait for its lists and rows, and only their acknowledgement waits for its letters.
+    """
 
     def __init__(
         self, app: WorkerApp, settings: Settings, step: Step[Any], rebalanced: Callable[[], Awaitable[None]]
@@ -114,7 +122,8 @@ class Agent:
         self._step = step
         self._rebalanced = rebalanced
         self._generation: int | None = None
-        self._delivery: asyncio.Task[None] | None = None  # of the micro-batch before
+        self._delivery: asyncio.Task[bool] | None = None  # of the micro-batch before
+        self._settling: deque[asyncio.Task[None]] = deque()  # of the last few, each until it is acknowledged
         topics = [settings.kafka.topic_prefix + name for name in (EVENTS, REQUESTS)]
         channel = app.topic(*topics, schema=Untouched(), key_type=None, value_type=None)
         app.agent(channel, name="micro-batches", concurrency=1)(self._run)
@@ -128,13 +137,13 @@ class Agent:
         except Exception as error:  # the boundary: whatever it is, nothing of it may be committed
             end_at_once("micro-batch failed", error)
         finally:
-            await self._delivered()
+            await self._settled()
 
     async def _micro_batch(self, stream: Any, events: list[Any]) -> None:  # noqa: ANN401
         consumer = self._app.consumer
         generation = self._app.consumer_generation_id
         if generation != self._generation:
-            await self._delivered()  # what an earlier generation has not delivered must not count
+            await self._settled()  # what an earlier generation has not delivered must not count
             self._generation = generation
             self.contiguity.forget()
             await self._rebalanced()
@@ -147,13 +156,31 @@ class Agent:
         if not chunks:
             return
         prepared = await self._step.prepare(chunks, generation)
-        await self._delivered()
-        self._delivery = asyncio.create_task(self._deliver(stream, current, prepared))
+        if self._delivery is not None:
+            await self._delivery
+        await self._settled(most=UNSETTLED - 1)
+        before = self._settling[-1] if self._settling else None
+        self._delivery = asyncio.create_task(self._step.deliver(prepared))
+        ready = asyncio.gather(self._delivery, self._step.write_letters(prepared))
+        self._settling.append(asyncio.create_task(self._settle(stream, current, ready, before)))
         await asyncio.sleep(0)  # it begins now: its rows count for the micro-batch behind it
 
-    async def _deliver(self, stream: Any, events: list[Any], prepared: Any) -> None:  # noqa: ANN401
+    async def _settle(
+        self,
+        stream: Any,  # noqa: ANN401
+        events: list[Any],
+        ready: Awaitable[tuple[bool, None]],
+        before: asyncio.Task[None] | None,
+    ) -> None:
+        """Acknowledges a micro-batch behind the one before it: Faust takes a later acknowledgement for all.
+
+        Not if it was not delivered, or if the generation has passed meanwhile.
+        """
         try:
-            if await self._step.deliver(prepared):
+            delivered, _ = await ready
+            if before is not None:
+                await before
+            if delivered and self._app.consumer_generation_id == events[0].message.generation_id:
                 for event in events:
                     await stream.ack(event)
             else:
@@ -161,11 +188,10 @@ class Agent:
         except Exception as error:  # the same boundary
             end_at_once("micro-batch failed", error)
 
-    async def _delivered(self) -> None:
-        """Returns once the micro-batch before is delivered or dropped."""
-        if self._delivery is not None:
-            await self._delivery
-            self._delivery = None
+    async def _settled(self, most: int = 0) -> None:
+        """Returns once of the micro-batches before at most the last so many are neither acknowledged nor dropped."""
+        while len(self._settling) > most:
+            await self._settling.popleft()
 
     async def _check(self, consumer: Any, message: Any) -> None:  # noqa: ANN401
         tp = TopicPartition(message.topic, message.partition)

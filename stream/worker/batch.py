@@ -16,7 +16,7 @@ from stream.state.user_state import Outcome, UserState, advance_by, copied
 from stream.wire.decoding import Decoder, Rejection, record_time
 from stream.wire.messages import Event
 
-UNKNOWN_TYPE = "unknown"  # the `event_type` label of events that could not be read
+UNKNOWN_TYPE, DEAD = "unknown", "dead"  # the labels `event_type` and `outcome` of events that could not be read
 
 NEVER = pack_items([])  # the list of somebody who was never served one
 NO_ITEMS = bytes(NEVER)
@@ -177,13 +177,11 @@ def _apply(user: Touched, scored: ScoredEvents) -> None:
             user.asked.append(Asked(event, before))
 
 
-def outcome_counts(touched: Sequence[Touched], dead: int) -> Counter[tuple[str, str]]:
-    """How many events had which (event type, outcome): together as many as there were records."""
+def outcome_counts(touched: Sequence[Touched]) -> Counter[tuple[str, str]]:
+    """How many events had which (event type, outcome): together as many as there were good records."""
     applied = Counter([event.event_type for user in touched for event in user.applied])
     repeated = Counter([event.event_type for user in touched for event in user.repeated])
     counts: Counter[tuple[str, str]] = Counter()
     for outcome, kinds in ((Outcome.APPLIED, applied), (Outcome.DUPLICATE, repeated)):
         counts.update({(kind, outcome.value): count for kind, count in kinds.items()})
-    if dead:
-        counts[UNKNOWN_TYPE, "dead"] = dead
     return counts

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 from aiokafka import TopicPartition
 
@@ -36,32 +37,67 @@ class Letters:
     ) -> None:
         self._kafka, self._limit, self._committed = kafka, limit, committed
         self._id = f"{kafka.topic_prefix}{group_id}-{DEAD_LETTERS}"
-        self._writers: dict[int, LetterWriter] = {}
+        self._desks: dict[int, Desk] = {}
 
     async def write(self, bad: Sequence[BadRecord]) -> None:
-        """Returns once all of them have their letters. Raises KafkaError where Kafka refuses for long."""
+        """Returns once all of them have their letters. Raises KafkaError where Kafka refuses for long.
+
+        May be entered again meanwhile, with later records.
+        """
         by_partition: dict[int, list[BadRecord]] = {}
         for one in bad:
             by_partition.setdefault(one[0].partition, []).append(one)
-        await asyncio.gather(*(self._writer(number).write(of_one) for number, of_one in by_partition.items()))
+        await asyncio.gather(*(self._desk(number).write(of_one) for number, of_one in by_partition.items()))
 
     async def close(self) -> None:
         """After a rebalance, or at the end: frees the connections."""
-        writers, self._writers = self._writers, {}
-        await asyncio.gather(*(writer.close() for writer in writers.values()))
+        desks, self._desks = self._desks, {}
+        await asyncio.gather(*(desk.close() for desk in desks.values()))
 
     async def check(self) -> None:
         """Raises KafkaError unless Kafka lets us write in transactions: else the first bad record would tell."""
         client = await transactional_producer(self._kafka, f"{self._id}-check")
         await client.stop()
 
-    def _writer(self, partition: int) -> LetterWriter:
-        writer = self._writers.get(partition)
-        if writer is None:
+    def _desk(self, partition: int) -> Desk:
+        desk = self._desks.get(partition)
+        if desk is None:
             standing = partial(read_standing, self._kafka, partition, self._committed)
             writer = LetterWriter(self._kafka, f"{self._id}-{partition}", self._limit, standing, log)
-            self._writers[partition] = writer
-        return writer
+            desk = self._desks[partition] = Desk(writer)
+        return desk
+
+
+class Writer(Protocol):
+    """A `LetterWriter`, or what stands in for it."""
+
+    async def write(self, bad: Sequence[BadRecord]) -> Sequence[BadRecord]:
+        """As `LetterWriter.write`."""
+
+    async def close(self) -> None:
+        """As `LetterWriter.close`."""
+
+
+class Desk:
+    """One partition's: what comes while a transaction is under way goes into the next one, all of it together."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._free = asyncio.Lock()
+        self._waiting: list[BadRecord] = []
+
+    async def write(self, bad: Sequence[BadRecord]) -> None:
+        """As `Letters.write`."""
+        self._waiting += bad
+        async with self._free:  # whoever waited longest writes for those behind it, who then find nothing to do
+            if self._waiting:
+                taken = self._waiting.copy()
+                await self._writer.write(taken)
+                del self._waiting[: len(taken)]
+
+    async def close(self) -> None:
+        """As `LetterWriter.close`."""
+        await self._writer.close()
 
 
 async def read_standing(

@@ -15,7 +15,7 @@ from stream.metrics import WorkerMetrics
 from stream.queries import ScoredEvents
 from stream.settings import Settings
 from stream.wire.partitioner import partitions_of
-from stream.worker.batch import Served, Touched, outcome_counts
+from stream.worker.batch import DEAD, UNKNOWN_TYPE, Served, Touched, outcome_counts
 from stream.worker.prepared import Prepared
 from stream.worker.scoring import DEPTHS, Score, score
 
@@ -81,12 +81,10 @@ class Measuring:
     def batch(self, delivered: Prepared) -> None:
         """Counts a micro-batch that has been delivered."""
         metrics, touched, lists = self._metrics, delivered.touched, delivered.lists
-        dead, replied, serving = delivered.dead, delivered.replied, delivered.serving
-        for (event_type, outcome), count in outcome_counts(touched, len(dead)).items():
+        replied, serving = delivered.replied, delivered.serving
+        for (event_type, outcome), count in outcome_counts(touched).items():
             metrics.events.labels(event_type, outcome).inc(count)
-        metrics.micro_batch.observe(sum(len(user.events) for user in touched) + len(dead))
-        for reason, count in Counter(letter.rejection.code for letter in (*dead, *replied.dead)).items():
-            metrics.dead_letters.labels(reason).inc(count)
+        metrics.micro_batch.observe(sum(len(user.events) for user in touched) + len(delivered.dead))
         kinds = Counter(("user", made.fallback or NO_FALLBACK) for made in lists)
         kinds.update((reply.kind, reply.made.fallback or NO_FALLBACK) for reply in replied.replies)
         for (kind, fallback), count in kinds.items():
@@ -103,6 +101,12 @@ class Measuring:
         self._damaged([user for user in touched if user.damaged])
         self._scored(delivered.scored, None if serving.snapshot is None else serving.snapshot.artifact_id)
         self._coverage(lists, serving)
+
+    def dead(self, written: Prepared) -> None:
+        """Counts a micro-batch's bad records, whose letters stand."""
+        self._metrics.events.labels(UNKNOWN_TYPE, DEAD).inc(len(written.dead))
+        for reason, count in Counter(bad.rejection.code for bad in (*written.dead, *written.replied.dead)).items():
+            self._metrics.dead_letters.labels(reason).inc(count)
 
     def _damaged(self, users: Sequence[Touched]) -> None:
         self._metrics.damaged.inc(len(users))

@@ -1,7 +1,8 @@
 """The micro-batch: the one step of the worker, from records taken to records answered.
 
-It has two halves, so that one micro-batch is made while the one before it is delivered. An exception anywhere
-ends the process, and the supervisor starts it anew from what is committed.
+It has two halves, so that one micro-batch is made while the one before it is delivered; its dead letters are written
+beside them, and nobody's list waits for a letter. An exception anywhere ends the process, and the supervisor starts it
+anew from what is committed.
 """
 
 from __future__ import annotations
@@ -107,8 +108,8 @@ class MicroBatch:
     async def deliver(self, prepared: Prepared) -> bool:
         """The second half, one micro-batch after the other; False if the generation has passed and nothing counts.
 
-        6. Send, letters too, and await every delivery.
-        7. Put the rows into the table and count. The caller acknowledges.
+        6. Send, and await every delivery.
+        7. Put the rows into the table and count.
         """
         self._undelivered = prepared.rows
         try:
@@ -116,8 +117,7 @@ class MicroBatch:
             if self._generation() != prepared.generation:
                 return False
             with self._measuring.stage("emit"):
-                dead = [*prepared.dead, *prepared.replied.dead]
-                delivered, _ = await asyncio.gather(prepared.outbox.deliver(), self._letters.write(dead))
+                delivered = await prepared.outbox.deliver()
             if self._generation() != prepared.generation:
                 return False
             # 7. keep
@@ -131,6 +131,13 @@ class MicroBatch:
             self._knowledge.observe([event for user in prepared.touched for event in user.applied])
         self._measuring.batch(prepared)
         return True
+
+    async def write_letters(self, prepared: Prepared) -> None:
+        """Beside the second half, in the order of the micro-batches: returns once its dead letters stand."""
+        dead = [*prepared.dead, *prepared.replied.dead]
+        if dead and self._generation() == prepared.generation:
+            await self._letters.write(dead)
+            self._measuring.dead(prepared)
 
     def _row(self, partition: int, user: bytes) -> bytes | None:
         """A user's row, of the micro-batch that is being delivered if it stands there."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import ConsumerRecord
 
+from stream.letter_writer import BadRecord
 from stream.wire.dead_letters import letter_for, source_of
 from stream.wire.decoding import Rejection
+from stream.worker.dead_letters import Desk
 from tests.records import record
 
 LIMIT = 10_000
@@ -46,3 +53,56 @@ def test_what_kafka_would_not_take_is_cut_and_says_so() -> None:
     assert size < LIMIT
     assert dict(letter.headers)["alluvium-truncated"] == b"the original has 50000 bytes and a key of 50000"
     assert source_of(written(monster)) == ("events", 0, 1)
+
+
+class Writer:
+    """Writes for as long as it is held, and fails as often as it is told to."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures, self.held, self.written = failures, asyncio.Event(), list[list[int]]()
+
+    async def write(self, bad: Sequence[BadRecord]) -> list[BadRecord]:
+        await self.held.wait()
+        if self.failures:
+            self.failures -= 1
+            raise KafkaConnectionError("refused")
+        self.written.append([one.offset for one, _ in bad])
+        return list(bad)
+
+    async def close(self) -> None: ...
+
+
+def bad(*offsets: int) -> list[BadRecord]:
+    return [(record(offset, b"{"), WHY) for offset in offsets]
+
+
+def test_letters_that_come_meanwhile_go_together_and_in_order() -> None:
+    """Three micro-batches' letters come while the first one's are written: those of the other two are one writing."""
+
+    async def story() -> None:
+        writer = Writer()
+        desk = Desk(writer)
+        writing = [asyncio.create_task(desk.write(bad(*offsets))) for offsets in ((1, 4), (6,), (7, 9))]
+        await asyncio.sleep(0.01)
+        assert not any(one.done() for one in writing)
+        writer.held.set()
+        await asyncio.gather(*writing)
+        assert writer.written == [[1, 4], [6, 7, 9]]
+
+    asyncio.run(story())
+
+
+def test_letters_that_were_refused_are_not_taken_for_written() -> None:
+    """Who began is told; who waited behind it writes them before its own."""
+
+    async def story() -> None:
+        writer = Writer(failures=1)
+        desk = Desk(writer)
+        first, second = (asyncio.create_task(desk.write(bad(offset))) for offset in (1, 2))
+        writer.held.set()
+        await second
+        with pytest.raises(KafkaConnectionError):
+            await first
+        assert writer.written == [[1, 2]]
+
+    asyncio.run(story())
