@@ -26,13 +26,13 @@ from stream.worker.faust_fixes import (
     Untouched,
     check_version,
     known_partitions,
-    take_waiting,
     whole_fetches,
 )
+from stream.worker.taking import take_waiting
 
 TAKE = 32  # chunks in a micro-batch: everything that waits after a poll or two, and some thousand events at most
 BUFFER = 1_024  # chunks that wait in memory
-UNSETTLED = 8  # micro-batches at most whose letters are waited for
+UNSETTLED = 8 * TAKE  # chunks at most that wait for letters
 
 Half = TypeVar("Half")
 
@@ -123,7 +123,7 @@ class Agent:
         self._rebalanced = rebalanced
         self._generation: int | None = None
         self._delivery: asyncio.Task[bool] | None = None  # of the micro-batch before
-        self._settling: deque[asyncio.Task[None]] = deque()  # of the last few, each until it is acknowledged
+        self._settling: deque[tuple[asyncio.Task[None], int]] = deque()  # of the last ones, with their chunks
         topics = [settings.kafka.topic_prefix + name for name in (EVENTS, REQUESTS)]
         channel = app.topic(*topics, schema=Untouched(), key_type=None, value_type=None)
         app.agent(channel, name="micro-batches", concurrency=1)(self._run)
@@ -158,11 +158,11 @@ class Agent:
         prepared = await self._step.prepare(chunks, generation)
         if self._delivery is not None:
             await self._delivery
-        await self._settled(most=UNSETTLED - 1)
-        before = self._settling[-1] if self._settling else None
+        await self._settled(most=max(0, UNSETTLED - len(current)))
+        before = self._settling[-1][0] if self._settling else None
         self._delivery = asyncio.create_task(self._step.deliver(prepared))
         ready = asyncio.gather(self._delivery, self._step.write_letters(prepared))
-        self._settling.append(asyncio.create_task(self._settle(stream, current, ready, before)))
+        self._settling.append((asyncio.create_task(self._settle(stream, current, ready, before)), len(current)))
         await asyncio.sleep(0)  # it begins now: its rows count for the micro-batch behind it
 
     async def _settle(
@@ -189,9 +189,9 @@ class Agent:
             end_at_once("micro-batch failed", error)
 
     async def _settled(self, most: int = 0) -> None:
-        """Returns once of the micro-batches before at most the last so many are neither acknowledged nor dropped."""
-        while len(self._settling) > most:
-            await self._settling.popleft()
+        """Returns once at most so many chunks, of the last micro-batches, are neither acknowledged nor dropped."""
+        while self._settling and (self._settling[0][0].done() or sum(size for _, size in self._settling) > most):
+            await self._settling.popleft()[0]
 
     async def _check(self, consumer: Any, message: Any) -> None:  # noqa: ANN401
         tp = TopicPartition(message.topic, message.partition)

@@ -108,10 +108,10 @@ async def read_standing(
     Reads backwards, in blocks, until a letter is older than the group's commits: those before it are too.
     """
     letters = TopicPartition(kafka.topic_prefix + DEAD_LETTERS, partition)
+    ends = await log_ends(kafka, [letters])
     async with reader(kafka, isolation_level=COMMITTED) as consumer:
+        first = (await consumer.beginning_offsets([letters]))[letters]  # before it waits for records
         consumer.assign([letters])
-        ends = await log_ends(kafka, [letters])
-        first = (await consumer.beginning_offsets([letters]))[letters]
         end = start = ends[letters]
         sources: list[tuple[str, int, int]] = []
         while start > first and not any(map(partial(_is_committed, committed), sources)):

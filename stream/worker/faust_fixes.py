@@ -1,4 +1,4 @@
-"""Everything that changes how Faust behaves, in one place, each change with its upstream issue.
+"""Everything that changes how Faust behaves, each change with its upstream issue: in this place, or named here.
 
 1. **Whole fetches.** Faust spends 35 to 90 µs on every record between the consumer thread and the agent. Here it is
    handed lists of consecutive records of one partition (`Chunk`s) and treats each as one message: groups, assignment,
@@ -6,8 +6,9 @@
 2. **Recovery guard** (upstream #596: events are skipped after recovery and committed all the same). The flow stands
    still until partitions have been sought, and a poll in flight keeps its own copy of the active partitions.
 3. **Bulk recovery.** Rows are read by `StateTable.load` once the group has been joined: heartbeats go on meanwhile.
-4. **Taking what waits** without a timer and without acknowledging on errors (upstream #497, #527).
-5. **Shorter waits** of a fetch at the broker.
+4. **Taking what waits** without a timer and without acknowledging on errors (`stream/worker/taking.py`; upstream #497,
+   #527).
+5. **Waits of a fetch at the broker**: shorter where nothing comes, longer at a pace (`stream/worker/pace.py`).
 6. **Commit before a rebalance.** Faust forgets what was acknowledged since the last commit before it commits: lists of
    up to a second were made and sent again after each join and leave.
 7. **Partitions known.** Faust shares only the topics that the client of the group's leader has heard of. One that had
@@ -19,15 +20,15 @@ All of it is subclasses handed to Faust's own settings. `PATCHED` pins the sourc
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any
 
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.structs import ConsumerRecord
 from faust import Schema
 from faust.assignor.partition_assignor import PartitionAssignor
@@ -41,14 +42,13 @@ from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP, ConsumerMessage
 
 from stream.state.table import StateTable
+from stream.worker.pace import IDLE_MILLISECONDS, Pace
 
 KNOWN_VERSION = "0.15.3"
 CHUNK = 128  # records of one partition in a message: a busy partition cannot keep the others waiting for long
 CHUNK_BYTES = 128 << 10  # and no more than these, but for one larger record: a thousand messages wait in memory
 VALUE_SIZE = attrgetter("serialized_value_size")
 LONGEST_HOLE = 100_000  # offsets that are acknowledged one by one; over a longer hole the commit jumps
-FETCH_WAIT_MILLISECONDS = 250
-COALESCE_SECONDS = 0.001  # the chunks of one poll arrive within this time of each other
 
 # SHA-256 of the source of what is overridden or relied on from inside; a test compares.
 PATCHED: Mapping[Callable[..., Any], str] = {
@@ -60,6 +60,7 @@ PATCHED: Mapping[Callable[..., Any], str] = {
     Consumer._new_offset: "1d2c7ea89a7ad4f1a216c1d51936e569162cd66bd56f889e13fd29c910b58eb0",
     Consumer.perform_seek: "0e8c130ff4b0afd82c0be9c5fd831316e10febc62c94032833911096e156d7c6",
     driver.Consumer._to_message: "7c24f6511b2fcef7cbfe73526e78de033bfe0df211f1fd30509d699c9deb6ce4",
+    Fetcher._get_actions_per_node: "1dab2cf937d165d0eeacc8da8ed2b0ebd80b321bb6583757e01cdc1013d31635",
     PollThread._fetch_records: "39a2c6c79fc1455a199629912b533458a720c64983bc957420a42feef6593baa",
     PollThread._create_worker_consumer: "c2701bfc3e6f6cad95c2be36d6a255a86e2c57d18d36cc1082b5fb5c482d99d7",
     Recovery.on_recovery_completed: "6ef567acf072e46da3fccbccc6d662371f634f622c3d510972d5df81f70ae3ac",
@@ -139,10 +140,14 @@ def known_partitions(count: int) -> type[PartitionAssignor]:
 class ChunkThread(PollThread):  # type: ignore[misc]  # Faust is untyped to us
     """The thread that polls Kafka."""
 
+    def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401
+        super().__init__(*arguments, **more)
+        self._pace = Pace()
+
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401
         """A fetch that finds nothing holds up those of partitions that came later: Faust has it wait for 1.5 s."""
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS
+        consumer._fetch_max_wait_ms = IDLE_MILLISECONDS
         return consumer
 
     async def _fetch_records(
@@ -157,7 +162,10 @@ class ChunkThread(PollThread):  # type: ignore[misc]  # Faust is untyped to us
             active_partitions = frozenset(active_partitions)
             if not active_partitions:
                 return {}
-        return await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
+        records = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
+        if records:
+            self._pace.keep(consumer._fetcher)
+        return records
 
 
 class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped to us
@@ -282,35 +290,3 @@ class GuardedTableManager(TableManager):  # type: ignore[misc]  # Faust is untyp
             guarded = self._guarded = GuardedRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
             self._recovery = guarded
         return guarded
-
-
-async def take_waiting(stream: Any, most: int) -> AsyncIterator[list[Any]]:  # noqa: ANN401
-    """Yields what waits in the stream, at most about `most` messages, as Faust's events; the caller acknowledges them.
-
-    As `Stream.noack_take`, but woken by an arrival where that polls by a timer.
-    """
-    arrived, room = asyncio.Event(), asyncio.Event()
-    waiting: list[Any] = []
-
-    async def keep(value: Any) -> Any:  # noqa: ANN401
-        waiting.append(stream.current_event)
-        arrived.set()
-        if len(waiting) >= most:
-            room.clear()
-            await stream.wait(room)
-        return value
-
-    stream.enable_acks = False
-    channel = aiter(stream.channel)
-    stream.add_processor(keep)
-    stream._enable_passive(channel)
-    while not stream.should_stop:
-        await stream.wait_for_stopped(arrived)
-        if len(waiting) < most:
-            await asyncio.sleep(COALESCE_SECONDS)
-        taken = waiting.copy()
-        waiting.clear()
-        arrived.clear()
-        room.set()
-        if taken:
-            yield taken

@@ -175,7 +175,8 @@ class MicroBatch:
             with self._measuring.stage("gather"):
                 self._add_lists(outbox, users, ranked, answers, rows)
             lists += ranked
-            await _others_turns()
+            if start + width < len(touched):  # few have one slice only, and are waited for
+                await _others_turns()
         return lists, rows
 
     def _common(self, touched: Sequence[Touched], serving: Serving) -> list[RankedList] | None:

@@ -12,7 +12,7 @@ import pytest
 
 from stream.settings import Settings
 from stream.worker import app as module
-from stream.worker.app import UNSETTLED, Agent
+from stream.worker.app import Agent
 from stream.worker.batch import Chunk
 from tests.records import record
 
@@ -167,17 +167,18 @@ def test_lists_go_out_one_micro_batch_after_the_other() -> None:
     play(story)
 
 
-def test_so_many_wait_for_letters_and_no_more() -> None:
+def test_so_many_wait_for_letters_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where letters cannot be written, what waits for them does not grow."""
+    monkeypatch.setattr(module, "UNSETTLED", most := 3)
 
     async def story(worker: Worker) -> None:
         step = worker.step
-        await release(step.lists[offset] for offset in range(UNSETTLED + 2))
-        for offset in range(UNSETTLED + 2):
+        await release(step.lists[offset] for offset in range(most + 2))
+        for offset in range(most + 2):
             await worker.take(offset)
-        assert step.delivering == list(range(UNSETTLED))
+        assert step.delivering == list(range(most))
         await release([step.letters[0]])
-        assert step.delivering == list(range(UNSETTLED + 1))
+        assert step.delivering == list(range(most + 1))
 
     play(story)
 

@@ -1,0 +1,41 @@
+"""From Faust's stream to the agent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+COALESCE_SECONDS = 0.001  # the chunks of one poll arrive within this time of each other
+
+
+async def take_waiting(stream: Any, most: int) -> AsyncIterator[list[Any]]:  # noqa: ANN401
+    """Yields what waits in the stream, at most about `most` messages, as Faust's events; the caller acknowledges them.
+
+    As `Stream.noack_take`, but woken by an arrival where that polls by a timer.
+    """
+    arrived, room = asyncio.Event(), asyncio.Event()
+    waiting: list[Any] = []
+
+    async def keep(value: Any) -> Any:  # noqa: ANN401
+        waiting.append(stream.current_event)
+        arrived.set()
+        if len(waiting) >= most:
+            room.clear()
+            await stream.wait(room)
+        return value
+
+    stream.enable_acks = False
+    channel = aiter(stream.channel)
+    stream.add_processor(keep)
+    stream._enable_passive(channel)
+    while not stream.should_stop:
+        await stream.wait_for_stopped(arrived)
+        if len(waiting) < most:
+            await asyncio.sleep(COALESCE_SECONDS)
+        taken = waiting.copy()
+        waiting.clear()
+        arrived.clear()
+        room.set()
+        if taken:
+            yield taken
