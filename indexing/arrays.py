@@ -30,6 +30,11 @@ def filled(shape: tuple[int, ...], value: int, dtype: npt.DTypeLike) -> np.ndarr
     return result
 
 
+def empty_lists(count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """So many lists of k places in which nothing stands: rows -1, int32, and scores 0, float32."""
+    return filled((count, k), -1, np.int32), np.zeros((count, k), np.float32)
+
+
 def taken(arrays: Mapping[str, np.ndarray], dtypes: Mapping[str, npt.DTypeLike]) -> dict[str, np.ndarray]:
     """The named one-dimensional arrays. Raises ValueError where one is missing or of another kind."""
     for name, dtype in dtypes.items():

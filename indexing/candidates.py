@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +62,7 @@ FIXED_SOURCES: tuple[str, ...] = (ANN, "recent", "trending", "new")  # bit i of 
 RECENTS = 20
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """What one source found for B users: `rows` (B, k) best first, -1 behind the last, and their `scores` (B, k)."""
 
     rows: Int32s
@@ -153,19 +153,20 @@ def union(
     of which the last E are newer than the artifact and have no `facts`; `available` (N + E,): rows that may be
     candidates. The order within a list is that of the sources, so it depends on nothing but the arguments.
     """
-    rows_found, scores_found = _stacked([*memories, ann], len(batch))
+    count = len(batch)
+    rows_found, scores_found = _stacked([*memories, ann], count)
     room = rows_found.shape[0] * rows_found.shape[2] + new.rows.shape[1] + again.shape[1] + RECENTS + len(trending)
-    most = max(room * len(batch), 1)
+    most = max(room * count, 1)
     rows, sources = np.empty(most, np.int32), np.empty(most, np.uint16)
     features = np.empty((most, SCORE_COLUMNS * len(rows_found) + len(COMMON_FEATURES)), np.float32)
-    starts = np.zeros(len(batch) + 1, np.int64)
+    starts = np.zeros(count + 1, np.int64)
     kernel.join(
         (batch.rows, batch.types, batch.times, batch.starts, batch.now, batch.intents, batch.owned, batch.owned_starts),
         kinds,
         users,
         (rows_found, scores_found),
         (new.rows, again),
-        np.array(trending, np.int32),
+        frozen(trending, np.int32),
         RECENTS,
         available,
         frozen(vectors, np.float32),
@@ -179,11 +180,10 @@ def union(
 
 def _stacked(found: Sequence[Found], users: int) -> tuple[Int32s, Floats]:
     """The lists of S sources as arrays (S, B, k), shorter ones padded."""
-    width = max(one.rows.shape[1] for one in found)
-    if all(one.rows.shape[1] == width for one in found):
-        shape = (len(found), users, width)
-        rows = np.concatenate([one.rows for one in found], dtype=np.int32).reshape(shape)
-        return rows, np.concatenate([one.scores for one in found], dtype=np.float32).reshape(shape)
+    widths = {one.rows.shape[1] for one in found}
+    width = max(widths)
+    if len(widths) == 1:
+        return np.array([one.rows for one in found], np.int32), np.array([one.scores for one in found], np.float32)
     rows = filled((len(found), users, width), -1, np.int32)
     scores = np.zeros((len(found), users, width), np.float32)
     for number, one in enumerate(found):

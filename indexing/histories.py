@@ -77,7 +77,8 @@ class HistoryBatch:
 
     def all_known(self) -> bool:
         """Whether every interaction is with an item that has a row, and every user has one."""
-        return len(self.rows) > 0 and bool(self.rows.min() >= 0) and bool((self.starts[1:] > self.starts[:-1]).all())
+        nothing_unknown = np.count_nonzero(self.rows < 0) == 0
+        return bool(nothing_unknown and np.count_nonzero(self.starts[1:] == self.starts[:-1]) == 0)
 
     def known(self) -> Int64s:
         """Interactions of each user with an item that has a row, (B,)."""

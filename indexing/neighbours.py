@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from indexing import source_kernels
-from indexing.arrays import check_lists, check_rows, filled, frozen, taken
+from indexing.arrays import check_lists, check_rows, empty_lists, frozen, taken
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s
 from indexing.weights import table_size
 
@@ -41,17 +41,21 @@ class Neighbours:
 
     def candidates(self, batch: HistoryBatch, k: int) -> tuple[Int32s, Floats]:
         """The k items that go best with each user's last items: rows (B, k) with -1 padding, scores (B, k)."""
-        rows, scores = filled((len(batch), k), -1, np.int32), np.zeros((len(batch), k), np.float32)
+        rows, scores = empty_lists(len(batch), k)
         if len(self.rows) == 0:
             return rows, scores
         source_kernels.covisited(
             (batch.rows, batch.starts),
             (self.starts, self.rows, self.scores),
-            np.array(self.last_weights, np.float32),
+            self._last_weights,
             self._table_size,
             (rows, scores),
         )
         return rows, scores
+
+    @cached_property
+    def _last_weights(self) -> Floats:
+        return np.array(self.last_weights, np.float32)
 
     @cached_property
     def _table_size(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing import kernels
-from indexing.arrays import filled, frozen
+from indexing.arrays import empty_lists, frozen
 from indexing.histories import Floats, Int32s, Int64s
 
 FLAT_BELOW = 5_000  # items; up to here an exact scan costs less than it saves
@@ -144,7 +144,6 @@ def nearest_of(
     For items that an index does not hold or would bury: `users` (B, D), `vectors` (N, D); rows (B, k) with -1 padding,
     scores (B, k).
     """
-    found = filled((len(users), k), -1, np.int32)
-    scores = np.zeros((len(users), k), np.float32)
+    found, scores = empty_lists(len(users), k)
     kernels.nearest(users, frozen(vectors, np.float32), rows, available, keys, found, scores)
     return found, scores

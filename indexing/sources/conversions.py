@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from indexing.arrays import check_lists, check_rows, filled, frozen, taken
+from indexing.arrays import check_lists, check_rows, empty_lists, frozen, taken
 from indexing.histories import Floats, HistoryBatch, Int8s, Int32s, Int64s, Interactions
 from indexing.neighbours import Neighbours
 from indexing.source import Contents, Source
@@ -73,7 +73,7 @@ class Conversions:
 
     def candidates(self, batch: HistoryBatch, k: int) -> tuple[Int32s, Floats]:
         """The k items that each user's last items lead to, with the type asked for; nothing for the usual type."""
-        rows, scores = filled((len(batch), k), -1, np.int32), np.zeros((len(batch), k), np.float32)
+        rows, scores = empty_lists(len(batch), k)
         for code, led in zip(self.types.tolist(), self._by_type, strict=True):
             asking = np.flatnonzero(batch.intents == code)
             if len(asking):

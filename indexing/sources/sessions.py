@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from indexing import source_kernels
-from indexing.arrays import check_lists, check_rows, filled, frozen, taken
+from indexing.arrays import check_lists, check_rows, empty_lists, frozen, taken
 from indexing.grouping import grouped
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s, Interactions
 from indexing.source import Contents, Source
@@ -89,7 +89,7 @@ class SessionNeighbours:
 
     def candidates(self, batch: HistoryBatch, k: int) -> tuple[Int32s, Floats]:
         """The k items found in the sessions most like each user's: rows (B, k) with -1 padding, scores (B, k)."""
-        rows, scores = filled((len(batch), k), -1, np.int32), np.zeros((len(batch), k), np.float32)
+        rows, scores = empty_lists(len(batch), k)
         source_kernels.session_neighbours(
             (batch.rows, batch.starts),
             (self.session_starts, self.session_items),

@@ -54,7 +54,8 @@ def choose(
     users = len(candidates.starts) - 1
     lengths = np.empty(users, np.int64)
     lengths[:] = counts
-    positions = filled((users, int(lengths.max(initial=0))), UNKNOWN, np.int64)
+    longest = counts if isinstance(counts, int) else max(counts, default=0)
+    positions = filled((users, longest), UNKNOWN, np.int64)
     chances, drawn, numbers = (
         np.zeros(positions.shape, np.float32),
         np.zeros(users, np.int64),
@@ -63,7 +64,7 @@ def choose(
     if explorable is None:
         explorable, new_slots = np.zeros(len(scores), np.bool_), 0
     elif lots is not None:
-        found = np.flatnonzero(explorable)
+        found = explorable.nonzero()[0]
         if len(found):
             drawing = np.unique(np.searchsorted(candidates.starts, found, "right") - 1)
             numbers[drawing] = np.array([lots(user) for user in drawing.tolist()], np.uint64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from indexing.arrays import frozen
 from indexing.histories import Floats, Int64s
 from models.features import Features
 from stream.knowledge.snapshot import Bools, Fresh, Snapshot
@@ -22,6 +23,7 @@ class FreshVectors:
         self._size = len(snapshot)
         self._vectors = self._grown(snapshot.item_vectors, self._size)  # here, where no list waits for it
         self._encoder = snapshot.encoder
+        self._served = frozen(self._vectors[: self._size], np.float32)
         self._newer = np.zeros(0, np.int64)
         self._untouched = snapshot.untouched
 
@@ -32,7 +34,8 @@ class FreshVectors:
             self._vectors = self._grown(self._vectors, size)
         self._vectors[rows] = self._snapshot.tower.encode_features(features)
         self._size = size
-        self._encoder = self._snapshot.encoder.with_vectors(self._vectors[:size])
+        self._served = frozen(self._vectors[:size], np.float32)
+        self._encoder = self._snapshot.encoder.with_vectors(self._served)
         self._newer = least_of(np.concatenate((self._newer, np.arange(before, size))), keys)
         self._untouched = np.concatenate((self._snapshot.untouched, self._newer))
 
@@ -46,7 +49,7 @@ class FreshVectors:
 
     def fresh(self, available: Bools, keys: Int64s) -> Fresh:
         """The view that retrieval takes; `available` and `keys` (N + E,)."""
-        return Fresh(self._vectors[: self._size], self._encoder, available, keys, self._untouched)
+        return Fresh(self._served, self._encoder, available, keys, self._untouched)
 
 
 def least_of(rows: Int64s, keys: Int64s) -> Int64s:

@@ -49,7 +49,7 @@ def ranked_places(ranking: Ranking) -> list[Places]:
     positions, found = ranking.positions, ranking.candidates
     rows, scores, bits = (column[positions].tolist() for column in (found.rows, ranking.scores, found.sources))
     lists = list(map(Places, rows, scores, bits, ranking.chances.tolist(), ranking.drawn.tolist()))
-    for at in np.flatnonzero(positions[:, -1] < 0).tolist() if positions.size else ():
+    for at in (positions[:, -1] < 0).nonzero()[0].tolist() if positions.size else ():
         lists[at].shorten(int(np.count_nonzero(positions[at] >= 0)))
     return lists
 
@@ -92,7 +92,7 @@ def neighbours(snapshot: Snapshot, row: int, fresh: Fresh, count: int, allowed: 
         visited = snapshot.bit("covisitation")
         for other, score in zip(rows.tolist(), together.tolist(), strict=True):
             scores[other], bits[other] = 0.5 * score / float(together[0]), visited
-    vector = np.ascontiguousarray(fresh.vectors[row : row + 1])
+    vector = fresh.vectors[row : row + 1].copy()  # writable, as users' vectors are to the compiled loops
     width = max(PER_SOURCE, 2 * count)
     found = [(snapshot.vectors.search(vector, width), ANN)]
     if len(fresh.vectors) > len(snapshot):

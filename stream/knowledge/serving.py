@@ -233,13 +233,12 @@ class Serving:
                 listable=self._listable(queries, candidates),
                 lots=lambda user: self._lot(queries[user]),
             )
-            return self._lists(snapshot, queries, batch, ranked_places(ranking))
+            return self._lists(snapshot, queries, batch, ranked_places(ranking), fresh)
 
     def _lists(
-        self, snapshot: Snapshot, queries: Sequence[Query], batch: HistoryBatch, lists: Sequence[Places]
+        self, snapshot: Snapshot, queries: Sequence[Query], batch: HistoryBatch, lists: Sequence[Places], fresh: Fresh
     ) -> list[RankedList]:
         """1. exact search where the ranked candidates are too few, 2. reasons where they are asked for."""
-        fresh = self._fresh()
         for user, (query, places) in enumerate(zip(queries, lists, strict=True)):
             if len(places.rows) < query.count:
                 self._complete(snapshot, places, query, batch.take(np.array([user])))
@@ -279,7 +278,7 @@ class Serving:
     def _disliked(self, query: Query) -> list[str]:
         """Items of which the latest event of the history says that they are not wanted."""
         unwanted = DISLIKE if self.snapshot is None else self.snapshot.unwanted
-        if not any(kind in query.types for kind in unwanted):
+        if not [kind for kind in unwanted if kind in query.types]:
             return []
         latest = dict(zip(query.items, query.types, strict=True))
         return [item_id for item_id, kind in latest.items() if kind in unwanted]

@@ -11,6 +11,7 @@ from typing import Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from indexing.arrays import frozen
 from indexing.candidates import (
     Candidates,
     Found,
@@ -135,6 +136,11 @@ class Snapshot:
         return code if asked_for[code] or not asked_for.any() else int(asked_for.argmax())
 
     @cached_property
+    def _intents(self) -> dict[str | None, int]:
+        """`intent_code` of all names that it knows."""
+        return {name: self.intent_code(name) for name in self.event_types}
+
+    @cached_property
     def kinds(self) -> npt.NDArray[np.uint8]:
         """What each event type means to the features."""
         return kinds_of(self.event_types, self.unwanted)
@@ -155,7 +161,7 @@ class Snapshot:
     @cached_property
     def trending_top(self) -> Int32s:
         """The trending candidates, the same for everybody."""
-        return self.trending.top(TRENDING)
+        return frozen(self.trending.top(TRENDING), np.int32)
 
     @cached_property
     def plain(self) -> Fresh:
@@ -191,22 +197,27 @@ class Snapshot:
         items = [query.items[-LONGEST_HISTORY:] for query in queries]
         types = chain.from_iterable([query.types[-LONGEST_HISTORY:] for query in queries])
         times = chain.from_iterable([query.times[-LONGEST_HISTORY:] for query in queries])
-        intents = {name: self.intent_code(name) for name in {query.intent for query in queries}}
+        intents, usual = self._intents, self.intent_code(None)
         bought = [query.purchased for query in queries]
+        owned: list[int] = []
+        owned_starts = np.zeros(len(queries) + 1, np.int64)
+        if any(bought):
+            owned = [*map(rows, chain.from_iterable(bought), repeat(UNKNOWN))]
+            owned_starts[1:] = [*accumulate(map(len, bought))]
         return HistoryBatch(
             np.array([*map(rows, chain.from_iterable(items), repeat(UNKNOWN))], np.int32),
             np.array([*map(codes, types, repeat(0))], np.int8),
             np.array([*times], np.int64),
             np.array([0, *accumulate(map(len, items))], np.int64),
             np.array([query.now for query in queries], np.int64),
-            np.array([intents[query.intent] for query in queries], np.int8),
-            np.array([*map(rows, chain.from_iterable(bought), repeat(UNKNOWN))], np.int32),
-            np.array([0, *accumulate(map(len, bought))], np.int64),
+            np.array([intents.get(query.intent, usual) for query in queries], np.int8),
+            np.array(owned, np.int32),
+            owned_starts,
         )
 
     def candidates(self, batch: HistoryBatch, fresh: Fresh | None = None) -> Candidates:
         """The union of all sources for each user, with the ranker's features."""
-        fresh = fresh or self.plain
+        fresh, count = fresh or self.plain, len(self)
         users = fresh.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.intents)
         asking = self._without_rejected(batch)
         ann = Found(*self.vectors.search(users, PER_SOURCE))
@@ -216,8 +227,8 @@ class Snapshot:
                 users, fresh.vectors, fresh.untouched, available=fresh.available, keys=fresh.keys, k=UNTOUCHED
             )
             new = Found(rows, scores)
-            if len(fresh.vectors) > len(self):  # the index has the others
-                newer = Found(np.where(rows < len(self), np.int32(UNKNOWN), rows), scores)
+            if len(fresh.vectors) > count:  # the index has the others
+                newer = Found(np.where(rows < count, np.int32(UNKNOWN), rows), scores)
                 ann = merged(ann, newer, PER_SOURCE, fresh.keys)
         return union(
             batch,
@@ -265,10 +276,12 @@ class Snapshot:
             candidates, scores, counts, keys=fresh.keys, explorable=explorable, new_slots=new_slots, lots=lots
         )
 
-    def _explorable(self, candidates: Candidates) -> Bools:
-        """Candidates that are new or untouched, by anybody and by the user, (M,)."""
-        rows, met = candidates.rows, candidates.features[:, self._times_in_history]
-        return np.asarray(self._cold_or_newer[np.minimum(rows, len(self))] & (met == 0))
+    def _explorable(self, candidates: Candidates) -> Bools | None:
+        """Candidates that are new or untouched, by anybody and by the user, (M,); None where there are none."""
+        explorable = self._cold_or_newer[np.minimum(candidates.rows, len(self))]
+        if not np.count_nonzero(explorable):
+            return None
+        return np.asarray(explorable & (candidates.features[:, self._times_in_history] == 0))
 
     @cached_property
     def _any_cold(self) -> bool:
@@ -286,7 +299,7 @@ class Snapshot:
     def _without_rejected(self, batch: HistoryBatch) -> HistoryBatch:
         """The batch with removed and disliked items as unknown: nothing should follow from them."""
         rejected = self._rejections[batch.types]
-        if not rejected.any():
+        if not np.count_nonzero(rejected):
             return batch
         return replace(batch, rows=np.where(rejected, np.int32(UNKNOWN), batch.rows))
 
