@@ -66,10 +66,10 @@ def _alerts(rules: str, minute: float) -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for rule in group["rules"] if "alert" in rule}
 
 
-def choice(number: int, assortment: str) -> tuple[str, str]:
+def choice(number: int) -> tuple[str, str]:
     """The user and the item of the click of this number: each of forty users goes round the six items of a group."""
     user = number % 40
-    return f"u{user}", f"{assortment}{user % 5 * 6 + number // 40 % 6}"
+    return f"u{user}", f"i{user % 5 * 6 + number // 40 % 6}"
 
 
 class Prometheus:
@@ -195,7 +195,7 @@ class Watched(Shop):
     ) -> None:
         super().__init__(broker, prefix, directory, **{**SMALL, **settings})
         self.prometheus = Prometheus(directory, minute, others)
-        self.assortment = "i"  # what the ids of items in demand begin with
+        self.kind = "click"  # what shoppers do with items
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
         self._load: threading.Thread | None = None
@@ -257,7 +257,7 @@ class Watched(Shop):
         assert end(self.processes[name], 30) == 0, last_lines(self.log(name), 40)
 
     def shop_on(self, per_second: float = 40) -> None:
-        """Clicks within groups of items, at this pace, until `shop_off`."""
+        """Clicks, or events of another `kind`, within groups of items, at this pace, until `shop_off`."""
         self._quiet.clear()
         self._load = threading.Thread(target=self._click_on, args=(per_second,), daemon=True)
         self._load.start()
@@ -272,7 +272,7 @@ class Watched(Shop):
         number = 0
         while not self._quiet.wait(1 / per_second):
             number += 1
-            self.click(*choice(number, self.assortment))
+            self.click(*choice(number), self.kind)
 
     def announced(self) -> str:
         """The artifact that is announced."""

@@ -118,13 +118,18 @@ def test_kafka_stops_answering(shop: Watched, broker: Broker) -> None:
 
 
 def test_a_topic_is_deleted(shop: Watched) -> None:
-    """Without the topic of lists none can be delivered: the worker stands still, while events come. Once the topic is
-    there again the same process answers them all.
+    """Without the topic of lists none can be delivered: the worker stands still, while more and more events come. Once
+    the topic is there again the same process answers them all.
     """
     admin, lists = AdminClient({"bootstrap.servers": shop.servers}), shop.topic("recommendations")
     admin.delete_topics([lists])[lists].result(30)
+
+    def rush() -> None:
+        for number in range(20):
+            shop.click(f"u{number}", "i1")
+
     try:
-        shop.prometheus.wait_for("AlluviumStandingStill")
+        shop.prometheus.wait_for("AlluviumStandingStill", "AlluviumLagGrowing", meanwhile=rush)
     finally:
         shop.create_topics()
     shop.prometheus.wait_for_peace()

@@ -59,6 +59,21 @@ def test_each_alert_leads_to_its_page(alert: str) -> None:
     assert anchor in {heading.lower() for heading in headings}, rule["annotations"]["runbook"]
 
 
+def test_alerts_are_said_to_have_been_seen_as_tests_see_them() -> None:
+    """The table of docs/reliability.md names the alerts that stories wait for in a real Prometheus, and counts them."""
+    stories = "".join(file.read_text("utf-8") for file in sorted((ROOT / "tests/integration").glob("test_*alerts.py")))
+    waited = {
+        alert
+        for call in re.findall(r"wait_for\((.*?)\)", stories, re.DOTALL)
+        for alert in re.findall(r"Alluvium\w+", call)
+    }
+    page = (ROOT / "docs/reliability.md").read_text("utf-8")
+    table = page.split("| story | alerts |\n|---|---|\n")[1].split("\n\n")[0]
+    named = [alert for row in table.splitlines() for alert in row.split("|")[2].strip().split(", ")]
+    assert sorted(f"Alluvium{name}" for name in named) == sorted(waited)
+    assert f"{len(named)} of the {len(ALERTS)} alerts" in page
+
+
 def test_rules_name_metrics_and_labels_that_exist() -> None:
     """Against the one place where metrics are declared."""
     assert not [problem for rule in RULES for problem in problems(rule["expr"])]
