@@ -164,7 +164,7 @@ class ChunkThread(PollThread):  # type: ignore[misc]  # Faust is untyped to us
                 return {}
         records = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
         if records:
-            self._pace.keep(consumer._fetcher)
+            self._pace.keep(consumer._fetcher, sum(map(len, records.values())))
         return records
 
 
