@@ -137,8 +137,8 @@ class Snapshot:
 
     @cached_property
     def _intents(self) -> dict[str | None, int]:
-        """`intent_code` of all names that it knows."""
-        return {name: self.intent_code(name) for name in self.event_types}
+        """`intent_code` of all names that it knows, and of None, which that of any other name is."""
+        return {name: self.intent_code(name) for name in (None, *self.event_types)}
 
     @cached_property
     def kinds(self) -> npt.NDArray[np.uint8]:
@@ -197,7 +197,7 @@ class Snapshot:
         items = [query.items[-LONGEST_HISTORY:] for query in queries]
         types = chain.from_iterable([query.types[-LONGEST_HISTORY:] for query in queries])
         times = chain.from_iterable([query.times[-LONGEST_HISTORY:] for query in queries])
-        intents, usual = self._intents, self.intent_code(None)
+        intents = self._intents
         bought = [query.purchased for query in queries]
         owned: list[int] = []
         owned_starts = np.zeros(len(queries) + 1, np.int64)
@@ -210,7 +210,7 @@ class Snapshot:
             np.array([*times], np.int64),
             np.array([0, *accumulate(map(len, items))], np.int64),
             np.array([query.now for query in queries], np.int64),
-            np.array([intents.get(query.intent, usual) for query in queries], np.int8),
+            np.array([intents.get(query.intent, intents[None]) for query in queries], np.int8),
             np.array(owned, np.int32),
             owned_starts,
         )

@@ -158,7 +158,7 @@ class Agent:
         prepared = await self._step.prepare(chunks, generation)
         if self._delivery is not None:
             await self._delivery
-        await self._settled(most=max(0, UNSETTLED - len(current)))
+        await self._settled(most=UNSETTLED - len(current))
         before = self._settling[-1][0] if self._settling else None
         self._delivery = asyncio.create_task(self._step.deliver(prepared))
         ready = asyncio.gather(self._delivery, self._step.write_letters(prepared))

@@ -32,9 +32,10 @@ class Pace:
     def keep(self, fetcher: Fetcher, records: int) -> None:
         """So many have been polled: the next fetches wait as befits the time since the poll before."""
         loop = asyncio.get_running_loop()
+        now = loop.time()
+        elapsed, self._last = now - self._last, now
         if self._pause is not None:
             self._pause.cancel()
-        elapsed, self._last = loop.time() - self._last, loop.time()
         if records < PACE * elapsed:
             _rest(fetcher)
             return

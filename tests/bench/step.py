@@ -16,7 +16,7 @@ import gc
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,16 +67,13 @@ class Table:
         """As the worker's table."""
         return self.rows[partition].get(user)
 
-    def put(self, partition: int, rows: dict[bytes, bytes], _offset: int) -> None:
+    async def put(self, partition: int, rows: dict[bytes, bytes], _offset: int) -> None:
         """As the worker's table."""
         self.rows[partition].update(rows)
 
-
-class Letters:
-    """Nobody reads them."""
-
-    async def write(self, _bad: Sequence[object]) -> None:
-        """As the worker's letters."""
+    def outdated(self, _partitions: Iterable[int]) -> dict[int, dict[bytes, bytes]]:
+        """There are none."""
+        return {}
 
 
 def snapshot_of(log: BenchLog, settings: Settings, folder: Path) -> Snapshot:
@@ -116,7 +113,7 @@ def micro_batches(sent: Sequence[Sent], topic: str, size: int) -> Iterator[list[
 async def play(batches: Sequence[list[Chunk]], settings: Settings, knowledge: Knowledge) -> dict[str, float]:
     """Microseconds an event in each part, of the last four fifths."""
     metrics = WorkerMetrics()
-    made_of: dict[str, Any] = {"table": Table(), "producer": Producer(), "letters": Letters()}
+    made_of: dict[str, Any] = {"table": Table(), "producer": Producer(), "letters": None}
     step = MicroBatch(settings, knowledge=knowledge, metrics=metrics, generation=lambda: 1, **made_of)
     skipped = len(batches) // 5
     spent: dict[str, float] = defaultdict(float)

@@ -15,6 +15,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from stream.metrics import WorkerMetrics
 from stream.settings import Settings
 from stream.state.row import decode_state
+from stream.worker.batch import DeadLetter
 from stream.worker.knowledge import Knowledge
 from stream.worker.step import MicroBatch
 from tests.records import chunk, event, record
@@ -62,10 +63,15 @@ class Table:
 
 
 class Letters:
-    """There are none."""
+    """Writes once `gate` is open."""
 
-    async def write(self, bad: list[object]) -> None:
-        assert not bad
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.written: list[int] = []  # offsets
+
+    async def write(self, bad: list[DeadLetter]) -> None:
+        await self.gate.wait()
+        self.written += [one.record.offset for one in bad]
 
 
 class Desk:
@@ -73,10 +79,11 @@ class Desk:
 
     def __init__(self) -> None:
         settings = Settings()
-        self.generation, self.table, self.producer = 1, Table(), Producer()
-        made_of: dict[str, Any] = {"table": self.table, "producer": self.producer, "letters": Letters()}
+        self.generation, self.table, self.producer, self.letters = 1, Table(), Producer(), Letters()
+        self.metrics = WorkerMetrics()
+        made_of: dict[str, Any] = {"table": self.table, "producer": self.producer, "letters": self.letters}
         self.step = MicroBatch(
-            settings, knowledge=Knowledge(settings, lambda: 0.0), metrics=WorkerMetrics(),
+            settings, knowledge=Knowledge(settings, lambda: 0.0), metrics=self.metrics,
             generation=lambda: self.generation, **made_of,
         )  # fmt: skip
 
@@ -157,5 +164,38 @@ def test_the_changelog_ends_with_the_newest_row_of_each_user() -> None:
         assert await desk.step.deliver(second)
         written = [(key, decode_state(row)) for topic, key, row in desk.producer.sent if topic.endswith("changelog")]
         assert sorted((key, state.items) for key, state in written) == [(b"u", ["a"]), (b"w", ["c", "e"])]
+
+    asyncio.run(story())
+
+
+def test_bad_records_count_once_their_letters_stand() -> None:
+    """The good event's list does not wait for the letter of the bad one, and that is dead only once it is written."""
+
+    async def story() -> None:
+        desk = Desk()
+        desk.producer.gate.set()
+        bad = record(1, b"{", topic="alluvium.events")
+        prepared = await desk.step.prepare([chunk(record(0, event("u", "a"), topic="alluvium.events"), bad)], 1)
+        letters = asyncio.create_task(desk.step.write_letters(prepared))
+        assert await desk.step.deliver(prepared)
+        dead = b'alluvium_events_total{event_type="unknown",outcome="dead"} 1.0'
+        assert (desk.items(b"u"), desk.letters.written, dead in desk.metrics.text()) == (["a"], [], False)
+        desk.letters.gate.set()
+        await letters
+        assert (desk.letters.written, dead in desk.metrics.text()) == ([1], True)
+
+    asyncio.run(story())
+
+
+def test_no_letter_is_begun_for_a_generation_that_has_passed() -> None:
+    """Its records are read again by whoever holds the partition then."""
+
+    async def story() -> None:
+        desk = Desk()
+        desk.letters.gate.set()
+        prepared = await desk.step.prepare([chunk(record(0, b"{", topic="alluvium.events"))], 1)
+        desk.generation = 2
+        await desk.step.write_letters(prepared)
+        assert desk.letters.written == []
 
     asyncio.run(story())
