@@ -16,6 +16,7 @@ from stream.knowledge.store import ArtifactStore
 from stream.shop.broker import Broker
 from tests import shifted_clock
 from tests.artifacts import HOUR, NOON, publish_made
+from tests.small_disk import small_disk
 from tests.swaps import Versions
 from tests.trainer_kit import House, house_with_topics, write_clicks
 from tests.worker_kit import Shop, Worker, wait_until
@@ -103,16 +104,12 @@ def answer_all(shop: Shop) -> None:
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a disk of its own")
 def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     """On a disk of its own, filled up to ever less room: each publication that does not fit fails and leaves nothing
     behind, the artifact from before is whole, and with room again the next one is.
     """
     place = tmp_path / "disk"
-    place.mkdir()
-    if os.system(f"mount -t tmpfs -o size=2m tmpfs {place}") != 0:
-        pytest.skip("may not mount")
-    try:
+    with small_disk(place, 2):
         store = ArtifactStore(str(place / "artifacts"), tmp_path / "cache")
         first = publish_made(store).id
         for room in range(0, 60_000, 7_000):
@@ -127,5 +124,3 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
             assert store.clean() == []
             ballast.unlink()
         assert store.verify(publish_made(store, created=NOON + HOUR, seed=2).id) == []
-    finally:
-        os.system(f"umount {place}")

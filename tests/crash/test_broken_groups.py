@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.crash.breaking import WEIGHTS, shatter
 from tests.crash.group import SESSION, Group, running_group
+from tests.small_disk import small_disk
 from tests.worker_kit import wait_until
 
 pytestmark = pytest.mark.kafka
@@ -99,22 +97,6 @@ def test_a_broker_that_stands_still_for_half_a_minute(tmp_path: Path, topic_pref
     """All sessions end meanwhile, and all that was sent arrives at once."""
     with running_group(tmp_path, topic_prefix, workers=2, seed=31, rate=150) as group:
         break_it(group, 31, 2, {"broker long pause": 1}, 1)
-
-
-@contextmanager
-def small_disk(place: Path, megabytes: int) -> Iterator[None]:
-    """A file system of so many megabytes; skips where nobody may mount one."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"no small disk: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=False)
 
 
 @pytest.mark.soak
