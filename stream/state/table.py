@@ -120,6 +120,11 @@ class StateTable(faust.Table):  # type: ignore[misc]  # Faust is untyped to us
         held = self.data.partitions.get(partition)
         return None if held is None else held.rows.get(user)
 
+    def read_to(self, partition: int) -> int | None:
+        """The offset of the changelog up to which rows are complete, -1 if it is empty; None if they are not held."""
+        held = self.data.partitions.get(partition)
+        return None if held is None else held.offset
+
     async def put(self, partition: int, rows: Mapping[bytes, bytes], offset: int) -> None:
         """Rows that the changelog has taken, the newest at `offset`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -50,6 +50,13 @@ class Step(Protocol[Half]):
 
     async def write_letters(self, prepared: Half) -> None:
         """Returns once its dead letters stand. Entered beside `deliver`, and not waited for by those behind it."""
+
+
+class Mends(Protocol):
+    """Reads partitions of the changelog although no event comes."""
+
+    async def read(self, partitions: Iterable[int]) -> list[int]:
+        """Those whose newest rows must be written once more; nothing is on its way to the changelog meanwhile."""
 
 
 class WorkerApp(faust.App):  # type: ignore[misc]  # Faust is untyped to us
@@ -114,24 +121,39 @@ class Agent:
     """
 
     def __init__(
-        self, app: WorkerApp, settings: Settings, step: Step[Any], rebalanced: Callable[[], Awaitable[None]]
+        self,
+        app: WorkerApp,
+        settings: Settings,
+        step: Step[Any],
+        rebalanced: Callable[[], Awaitable[None]],
+        mending: Mends,
     ) -> None:
         self.contiguity = Contiguity()
         self._app = app
         self._kafka = settings.kafka
         self._step = step
         self._rebalanced = rebalanced
+        self._mending = mending
+        self._to_mend: frozenset[int] = frozenset()
+        self._arrived = asyncio.Event()
         self._generation: int | None = None
         self._delivery: asyncio.Task[bool] | None = None  # of the micro-batch before
         self._settling: deque[tuple[asyncio.Task[None], int]] = deque()  # of the last ones, with their chunks
-        topics = [settings.kafka.topic_prefix + name for name in (EVENTS, REQUESTS)]
-        channel = app.topic(*topics, schema=Untouched(), key_type=None, value_type=None)
+        self._events = settings.kafka.topic_prefix + EVENTS
+        requests = settings.kafka.topic_prefix + REQUESTS
+        channel = app.topic(self._events, requests, schema=Untouched(), key_type=None, value_type=None)
         app.agent(channel, name="micro-batches", concurrency=1)(self._run)
+
+    def mend(self, partitions: frozenset[int]) -> None:
+        """Soon reads what others have written to these partitions of the changelog, and writes newer rows once more."""
+        if partitions:
+            self._to_mend = partitions
+            self._arrived.set()
 
     async def _run(self, stream: Any) -> None:  # noqa: ANN401
         stream.enable_acks = False  # or records that nobody has processed are acknowledged when this ends in an error
         try:
-            async for events in take_waiting(stream, TAKE):
+            async for events in take_waiting(stream, TAKE, self._arrived):
                 await self._micro_batch(stream, events)
                 events.clear()  # Faust waits for messages as long as anybody refers to them
         except Exception as error:  # the boundary: whatever it is, nothing of it may be committed
@@ -153,6 +175,7 @@ class Agent:
         for event in current:
             await self._check(consumer, event.message)
         chunks = [Chunk(event.message.topic, event.message.partition, event.message.value) for event in current]
+        chunks += await self._mended()
         if not chunks:
             return
         prepared = await self._step.prepare(chunks, generation)
@@ -162,13 +185,15 @@ class Agent:
         before = self._settling[-1][0] if self._settling else None
         self._delivery = asyncio.create_task(self._step.deliver(prepared))
         ready = asyncio.gather(self._delivery, self._step.write_letters(prepared))
-        self._settling.append((asyncio.create_task(self._settle(stream, current, ready, before)), len(current)))
+        settling = asyncio.create_task(self._settle(stream, current, generation, ready, before))
+        self._settling.append((settling, len(current)))
         await asyncio.sleep(0)  # it begins now: its rows count for the micro-batch behind it
 
     async def _settle(
         self,
         stream: Any,  # noqa: ANN401
         events: list[Any],
+        generation: int,
         ready: Awaitable[tuple[bool, None]],
         before: asyncio.Task[None] | None,
     ) -> None:
@@ -180,13 +205,22 @@ class Agent:
             delivered, _ = await ready
             if before is not None:
                 await before
-            if delivered and self._app.consumer_generation_id == events[0].message.generation_id:
+            if delivered and self._app.consumer_generation_id == generation:
                 for event in events:
                     await stream.ack(event)
             else:
                 self._app.consumer.drop(event.message for event in events)
         except Exception as error:  # the same boundary
             end_at_once("micro-batch failed", error)
+
+    async def _mended(self) -> list[Chunk]:
+        """Chunks without a record, of partitions whose changelog must be written although no event has come."""
+        wanted, self._to_mend = self._to_mend, frozenset()
+        if not wanted:
+            return []
+        if self._delivery is not None:
+            await self._delivery  # its rows would be taken for somebody else's
+        return [Chunk(self._events, partition, ()) for partition in await self._mending.read(wanted)]
 
     async def _settled(self, most: int = 0) -> None:
         """Returns once at most so many chunks, of the last micro-batches, are neither acknowledged nor dropped."""

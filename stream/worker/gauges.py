@@ -51,7 +51,8 @@ class Gauges:
     def _lag(self, app: WorkerApp, contiguity: Contiguity) -> None:
         """Where the log ends is not asked of the consumer: one that stands still does not know."""
         watch, read = self._watch, contiguity.positions()
-        held = {TopicPartition(tp.topic, tp.partition) for tp in app.consumer.assignment()} & watch.ends.keys()
+        logs = [tp for tp in app.consumer.assignment() if tp.topic != self._table.changelog_topic_name]
+        held = {TopicPartition(tp.topic, tp.partition) for tp in logs} & watch.ends.keys()
         for tp in self._lagging - held:
             self._metrics.lag.remove(tp.topic, str(tp.partition))
         for tp in held:

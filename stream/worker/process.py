@@ -16,7 +16,16 @@ from stream.logs import Log
 from stream.metrics import WorkerMetrics
 from stream.settings import Settings
 from stream.state.table import StateTable
-from stream.wire.topics import DEAD_LETTERS, EVENTS, REQUESTS, TopicsError, message_limit, topic_advice, topic_problems
+from stream.wire.topics import (
+    DEAD_LETTERS,
+    EVENTS,
+    REQUESTS,
+    TopicsError,
+    changelog_name,
+    message_limit,
+    topic_advice,
+    topic_problems,
+)
 from stream.worker.app import (
     Agent,
     WorkerApp,
@@ -31,6 +40,7 @@ from stream.worker.dead_letters import Letters
 from stream.worker.gauges import Gauges
 from stream.worker.knowledge import Knowledge
 from stream.worker.knowledge_follower import ArtifactsFollower, ItemsFollower
+from stream.worker.mending import Mending
 from stream.worker.outbox import start_producer
 from stream.worker.step import MicroBatch
 
@@ -81,8 +91,10 @@ class Worker:
         self._knowledge = Knowledge(settings, time.monotonic)
         self._items = ItemsFollower(settings, self._knowledge, self._metrics)
         self._artifacts = ArtifactsFollower(settings, self._knowledge, self._metrics)
-        topics = [settings.kafka.topic_prefix + name for name in (EVENTS, REQUESTS)]
-        self._watch = LogWatch(settings.kafka, topics, self._metrics.kafka_up.set)
+        kafka = settings.kafka
+        topics = [kafka.topic_prefix + EVENTS, kafka.topic_prefix + REQUESTS]
+        topics.append(changelog_name(kafka, settings.worker.group_id))
+        self._watch = LogWatch(kafka, topics, self._metrics.kafka_up.set)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set."""
@@ -147,8 +159,9 @@ class Worker:
             metrics=self._metrics,
             generation=lambda: app.consumer_generation_id,
         )
-        agent = Agent(app, settings, step, letters.close)
-        watching = asyncio.create_task(self._look(app, agent, table))
+        mending = Mending(table, self._watch, changelog_name(settings.kafka, settings.worker.group_id))
+        agent = Agent(app, settings, step, letters.close, mending)
+        watching = asyncio.create_task(self._look(app, agent, table, mending))
         watching.add_done_callback(_end_with)
         crash = asyncio.create_task(watch_for_crash(app))
         try:
@@ -161,8 +174,8 @@ class Worker:
             await letters.close()
             await producer.stop()
 
-    async def _look(self, app: WorkerApp, agent: Agent, table: StateTable) -> None:
-        """Keeps /readyz and the gauges true; ends the process if it is stuck."""
+    async def _look(self, app: WorkerApp, agent: Agent, table: StateTable, mending: Mending) -> None:
+        """Keeps /readyz and the gauges true, has the changelog mended, ends the process if it is stuck."""
         gauges = Gauges(self._metrics, self._knowledge, self._artifacts, table, self._watch)
         limit = self._settings.worker.startup_seconds
         ready_at, gauged_at, told = time.monotonic(), 0.0, -1
@@ -183,6 +196,8 @@ class Worker:
             if now - gauged_at >= GAUGE_SECONDS:
                 gauged_at = now
                 gauges.update(app, agent.contiguity)
+                if is_recovered(app):
+                    agent.mend(mending.find({tp.partition for tp in app.consumer.assignment()}))
                 self._readiness.facts |= {"artifact": gauges.artifact, **self._artifacts.facts}
             await asyncio.sleep(PROBE_SECONDS)
 

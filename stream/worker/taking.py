@@ -9,12 +9,13 @@ from typing import Any
 COALESCE_SECONDS = 0.001  # the chunks of one poll arrive within this time of each other
 
 
-async def take_waiting(stream: Any, most: int) -> AsyncIterator[list[Any]]:  # noqa: ANN401
+async def take_waiting(stream: Any, most: int, arrived: asyncio.Event) -> AsyncIterator[list[Any]]:  # noqa: ANN401
     """Yields what waits in the stream, at most about `most` messages, as Faust's events; the caller acknowledges them.
 
-    As `Stream.noack_take`, but woken by an arrival where that polls by a timer.
+    As `Stream.noack_take`, but woken by an arrival where that polls by a timer. Yields nothing of the stream, an empty
+    list, when somebody else sets `arrived`, or when the stream stops.
     """
-    arrived, room = asyncio.Event(), asyncio.Event()
+    room = asyncio.Event()
     waiting: list[Any] = []
 
     async def keep(value: Any) -> Any:  # noqa: ANN401
@@ -37,5 +38,4 @@ async def take_waiting(stream: Any, most: int) -> AsyncIterator[list[Any]]:  # n
         waiting.clear()
         arrived.clear()
         room.set()
-        if taken:
-            yield taken
+        yield taken

@@ -154,9 +154,9 @@ class Oracle:
         return self._topics[name].ends()
 
     def waiting(self) -> int:
-        """How many users, bad records and requests are not answered yet."""
+        """How many users, bad records and requests are not answered yet, or not as the changelog ends."""
         return (
-            sum(self._seen.get(at, -1) < user.newest for at, user in self.users.items())
+            sum(self._seen.get(at, -1) < user.newest or self._is_behind(at) for at, user in self.users.items())
             + len(self._bad.keys() - self._letters.keys())
             + len(self._requests - self._answered)
         )
@@ -285,7 +285,7 @@ class Oracle:
             if self._seen.get(at, -1) < user.newest:
                 self.lost.append(f"list of {at}: {self._seen.get(at)}, not {user.newest}")
             row = self.rows.get(at)
-            if row is None or row.offset < user.offset:
+            if row is None or self._is_behind(at):
                 self.lost.append(f"state of {at}: {row and row[:2]}, not {(user.offset, user.applied)}")
             elif row.offset > user.offset or history_of(row.value) != [*user.history]:
                 self.wrong.append(f"state of {at}: {row[:2]} with another history, or beyond {user.offset}")
@@ -293,6 +293,10 @@ class Oracle:
         self.lost += [f"answer to {request}" for request in self._requests - self._answered]
         self.wrong += [f"dead letter of {source}, which is good" for source in self._letters if self._is_good(source)]
         self._balance()
+
+    def _is_behind(self, at: Where) -> bool:
+        row = self.rows.get(at)
+        return row is None or row.offset < self.users[at].offset
 
     def _is_good(self, source: str) -> bool:
         topic = source.rsplit("-", 2)[0]

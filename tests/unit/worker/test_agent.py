@@ -16,6 +16,7 @@ from stream.worker.app import Agent
 from stream.worker.batch import Chunk
 from tests.records import record
 
+NO_RECORD = -1
 SETTLES = 0.02  # seconds, many turns of the loop
 
 
@@ -28,20 +29,24 @@ def _failures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Step:
-    """Micro-batches of one record each, told by its offset."""
+    """Micro-batches of one record each, told by its offset, or of none, told by their partitions."""
 
     def __init__(self) -> None:
+        self.partitions: list[list[int]] = []  # without records
         self.delivering: list[int] = []
+        self.delivered: list[int] = []
         self.lists: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self.letters: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
 
     async def prepare(self, chunks: Sequence[Chunk], _generation: int) -> int:
-        offset: int = chunks[0].records[0].offset
+        self.partitions.append([chunk.partition for chunk in chunks if not chunk.records])
+        offset: int = chunks[0].records[0].offset if chunks[0].records else NO_RECORD
         return offset
 
     async def deliver(self, offset: int) -> bool:
         self.delivering.append(offset)
         await self.lists[offset].wait()
+        self.delivered.append(offset)
         return True
 
     async def write_letters(self, offset: int) -> None:
@@ -85,7 +90,7 @@ class Worker:
         self.app = SimpleNamespace(consumer=consumer, consumer_generation_id=1, topic=self._topic, agent=self._agent)
         self.run: Callable[[Stream], Coroutine[object, object, None]]
         app: Any = self.app
-        Agent(app, Settings(), self.step, self._rebalanced)
+        self.agent = Agent(app, Settings(), self.step, self._rebalanced, self)
 
     def begin(self) -> None:
         self.running = asyncio.create_task(self.run(self.stream))
@@ -109,6 +114,11 @@ class Worker:
 
     def _drop(self, messages: Iterable[Any]) -> None:
         self.dropped += [message.offset for message in messages]
+
+    async def read(self, partitions: Iterable[int]) -> list[int]:
+        """For mending: all of them have something to be written, and only one after the other may be at work there."""
+        assert self.step.delivered == self.step.delivering
+        return sorted(partitions)
 
     async def _rebalanced(self) -> None:
         self.rebalances += 1
@@ -196,5 +206,22 @@ def test_nothing_of_a_generation_that_has_passed_is_acknowledged() -> None:
         assert (worker.stream.acknowledged, worker.dropped, worker.rebalances) == ([], [], 1)
         await release(step.letters[offset] for offset in range(2))
         assert (worker.stream.acknowledged, worker.dropped, worker.rebalances) == ([0], [0, 1], 2)
+
+    play(story)
+
+
+def test_a_changelog_is_mended_without_an_event_once_nothing_of_ours_is_on_its_way() -> None:
+    """And that micro-batch has nothing to acknowledge."""
+
+    async def story(worker: Worker) -> None:
+        step = worker.step
+        await release([step.letters[0], step.letters[NO_RECORD], step.lists[NO_RECORD]])
+        await worker.take(0)
+        worker.agent.mend(frozenset({2, 3}))
+        await asyncio.sleep(SETTLES)
+        assert step.partitions == [[]]
+        await release([step.lists[0]])
+        assert (step.partitions, step.delivered) == ([[], [2, 3]], [0, NO_RECORD])
+        assert worker.stream.acknowledged == [0]
 
     play(story)
