@@ -221,9 +221,14 @@ class Trouble:
             remedy()
             self._next(steps)
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing of what was begun is still to be done."""
+        return not self._open
+
     def end(self) -> None:
         """Waits until all that was begun is over."""
-        while self._open:
+        while not self.over:
             self.go_on()
             time.sleep(0.05)
 

@@ -21,14 +21,18 @@ RETRIES = 32  # events that a producer may still send again
 
 
 class Load(threading.Thread):
-    """Produces until `finish`; `rate` and `paused` may be changed meanwhile. Counts what Kafka has acknowledged."""
+    """Produces until `finish`; `rate` and `paused` may be changed meanwhile. Counts what Kafka has acknowledged.
 
-    def __init__(self, servers: str, topic: Callable[[str], str], *, seed: int, rate: float, users: int = 60) -> None:
+    Events are of one of so many `users`, or, the share `newcomers` of them, of somebody who is there for once.
+    """
+
+    def __init__(self, servers: str, topic: Callable[[str], str], *, seed: int, rate: float) -> None:
         super().__init__(daemon=True)
         self.rate, self.paused = rate, False
+        self.users, self.newcomers = 60, 0.3
         self.acknowledged, self.refused = 0, 0
         self.items = 30
-        self._topic, self._dice, self._users = topic, random.Random(seed), users
+        self._topic, self._dice = topic, random.Random(seed)
         self._prefix = f"{seed}-"
         self._made = 0
         self._latest: deque[tuple[str, str]] = deque(maxlen=RETRIES)
@@ -93,8 +97,10 @@ class Load(threading.Thread):
         self._send("events", user, encoded)
 
     def _user(self) -> str:
-        """One in three is there for the first time: nobody's later list stands for theirs."""
-        return f"n{self._prefix}{self._made}" if self._dice.random() < 0.3 else f"u{self._dice.randrange(self._users)}"
+        """Nobody's later list stands for that of a newcomer."""
+        if self._dice.random() < self.newcomers:
+            return f"n{self._prefix}{self._made}"
+        return f"u{self._dice.randrange(self.users)}"
 
     def _bad(self) -> None:
         values = [*BAD]
@@ -106,7 +112,7 @@ class Load(threading.Thread):
         self._send(name, self._dice.choice(["u1", "u2", "nobody"]), value)
 
     def _request(self) -> None:
-        user, item = f"u{self._dice.randrange(self._users)}", f"i{self._dice.randrange(self.items)}"
+        user, item = f"u{self._dice.randrange(self.users)}", f"i{self._dice.randrange(self.items)}"
         kind = self._dice.choice(["user", "item", "session"])
         name = f"r{self._prefix}{self._made}"
         request: dict[str, object] = {"request_id": name, "kind": kind, "user_id": user, "count": 5}

@@ -36,6 +36,7 @@ def main() -> int:
     with running_group(directory, f"s{seed}.", workers=workers, seed=seed, rate=options.rate) as group:
         group.places[0].spared = options.spare
         with _trainer(group, options.trainer):
+            group.load.users, group.load.newcomers = options.users, options.newcomers
             group.load.start()
             group.wait_until_ready()
             sampler = Sampler(group)
@@ -62,6 +63,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--rate", type=float, default=150, help="records a second")
+    parser.add_argument("--users", type=int, default=60, help="who come again and again")
+    parser.add_argument("--newcomers", type=float, default=0.3, help="share of events of users who come once")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--faults", type=int, default=1_000_000, help="end after so many, if that is earlier")
     parser.add_argument("--pause", type=float, default=2.7, help="seconds from fault to fault, on average")

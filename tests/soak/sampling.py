@@ -85,6 +85,18 @@ class Sampler:
         return found
 
 
+def quarters(looks: list[tuple[float, Buckets]]) -> list[list[Buckets]]:
+    """The looks of each quarter of the time, each with what all processes had counted since the look before."""
+    together: dict[float, Buckets] = {}
+    for seconds, waits in looks:
+        together[seconds] = together.get(seconds, Buckets()) + waits
+    last = max(together, default=0.0)
+    found: list[list[Buckets]] = [[] for _ in range(4)]
+    for seconds, waits in together.items():
+        found[min(3, int(4 * seconds / max(last, 1e-9)))].append(waits)
+    return found
+
+
 def slope(samples: list[Sample], column: str) -> float:
     """Of a straight line through them, per hour."""
     if len(samples) < 3:
