@@ -7,10 +7,12 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 import faust
 from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 
 from stream.kafka import patiently, ssl_context
@@ -19,20 +21,14 @@ from stream.settings import KafkaSettings, Settings
 from stream.state.table import StateTable
 from stream.wire.topics import EVENTS, REQUESTS, changelog_name
 from stream.worker.batch import Chunk
+from stream.worker.chunks import ChunkTransport, Untouched, partition_of, whole_fetches
 from stream.worker.contiguity import Contiguity, check_jump
-from stream.worker.faust_fixes import (
-    ChunkTransport,
-    GuardedTableManager,
-    Untouched,
-    check_version,
-    known_partitions,
-    whole_fetches,
-)
+from stream.worker.faust_fixes import GuardedTableManager, check_version, known_partitions
 from stream.worker.taking import take_waiting
 
-TAKE = 32  # chunks in a micro-batch: everything that waits after a poll or two, and some thousand events at most
-BUFFER = 1_024  # chunks that wait in memory
-UNSETTLED = 8 * TAKE  # chunks at most that wait for letters
+TAKE = 32  # messages in a micro-batch: everything that waits after a poll or two, and some thousand events at most
+BUFFER = 1_024  # messages that wait in memory
+UNSETTLED = 8 * TAKE  # messages at most that wait for letters
 
 Half = TypeVar("Half")
 
@@ -138,7 +134,7 @@ class Agent:
         self._arrived = asyncio.Event()
         self._generation: int | None = None
         self._delivery: asyncio.Task[bool] | None = None  # of the micro-batch before
-        self._settling: deque[tuple[asyncio.Task[None], int]] = deque()  # of the last ones, with their chunks
+        self._settling: deque[tuple[asyncio.Task[None], int]] = deque()  # of the last ones, with their messages
         self._events = settings.kafka.topic_prefix + EVENTS
         requests = settings.kafka.topic_prefix + REQUESTS
         channel = app.topic(self._events, requests, schema=Untouched(), key_type=None, value_type=None)
@@ -172,9 +168,10 @@ class Agent:
         current = [event for event in events if event.message.generation_id == generation]
         if len(current) < len(events):
             consumer.drop(event.message for event in events if event.message.generation_id != generation)
-        for event in current:
-            await self._check(consumer, event.message)
-        chunks = [Chunk(event.message.topic, event.message.partition, event.message.value) for event in current]
+        chunks = []
+        for records in chain.from_iterable(event.message.value for event in current):
+            await self._check(consumer, records)
+            chunks.append(Chunk(records[0].topic, records[0].partition, records))
         chunks += await self._mended()
         if not chunks:
             return
@@ -223,17 +220,17 @@ class Agent:
         return [Chunk(self._events, partition, ()) for partition in await self._mending.read(wanted)]
 
     async def _settled(self, most: int = 0) -> None:
-        """Returns once at most so many chunks, of the last micro-batches, are neither acknowledged nor dropped."""
+        """Returns once at most so many messages, of the last micro-batches, are neither acknowledged nor dropped."""
         while self._settling and (self._settling[0][0].done() or sum(size for _, size in self._settling) > most):
             await self._settling.popleft()[0]
 
-    async def _check(self, consumer: Any, message: Any) -> None:  # noqa: ANN401
-        tp = TopicPartition(message.topic, message.partition)
-        first = message.value[0].offset
-        expected = self.contiguity.jump(tp, first, message.offset, consumer.resumed_at(message.tp))
+    async def _check(self, consumer: Any, records: Sequence[ConsumerRecord]) -> None:  # noqa: ANN401
+        place, first = partition_of(records), records[0].offset
+        tp = TopicPartition(*place)
+        expected = self.contiguity.jump(tp, first, records[-1].offset, consumer.resumed_at(place))
         if expected is not None:
             await patiently(partial(check_jump, self._kafka, tp, expected, first))
-            consumer.pass_over(message.tp, expected, first)
+            consumer.pass_over(place, expected, first)
 
 
 def committed_offset(app: WorkerApp, tp: TopicPartition) -> int | None:

@@ -1,8 +1,9 @@
 """Everything that changes how Faust behaves, each change with its upstream issue: in this place, or named here.
 
 1. **Whole fetches.** Faust spends 35 to 90 µs on every record between the consumer thread and the agent. Here it is
-   handed lists of consecutive records of one partition (`Chunk`s) and treats each as one message: groups, assignment,
-   tables, recovery, flow control and commits stay Faust's.
+   handed lists of consecutive records of one partition (`Chunk`s), small ones of several partitions together, and
+   treats that as one message of the first partition: groups, assignment, tables, recovery, flow control and commits
+   stay Faust's (`stream/worker/chunks.py`).
 2. **Recovery guard** (upstream #596: events are skipped after recovery and committed all the same). The flow stands
    still until partitions have been sought, and a poll in flight keeps its own copy of the active partitions.
 3. **Bulk recovery.** Rows are read by `StateTable.load` once the group has been joined: heartbeats go on meanwhile.
@@ -22,15 +23,11 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from itertools import accumulate
-from operator import attrgetter
 from typing import Any
 
 from aiokafka.consumer.fetcher import Fetcher
-from aiokafka.structs import ConsumerRecord
-from faust import Schema
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.streams import Stream
 from faust.tables.manager import TableManager
@@ -38,17 +35,11 @@ from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread as PollThread
-from faust.transport.utils import DefaultSchedulingStrategy
-from faust.types import TP, ConsumerMessage
+from faust.types import TP
 
 from stream.state.table import StateTable
-from stream.worker.pace import IDLE_MILLISECONDS, Pace
 
 KNOWN_VERSION = "0.15.3"
-CHUNK = 128  # records of one partition in a message: a busy partition cannot keep the others waiting for long
-CHUNK_BYTES = 128 << 10  # and no more than these, but for one larger record: a thousand messages wait in memory
-VALUE_SIZE = attrgetter("serialized_value_size")
-LONGEST_HOLE = 100_000  # offsets that are acknowledged one by one; over a longer hole the commit jumps
 
 # SHA-256 of the source of what is overridden or relied on from inside; a test compares.
 PATCHED: Mapping[Callable[..., Any], str] = {
@@ -95,37 +86,6 @@ def source_digest(function: Callable[..., Any]) -> str:
     return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
 
 
-def whole_fetches(topics: frozenset[str]) -> type[DefaultSchedulingStrategy]:
-    """For Faust's `ConsumerScheduler` setting: records of `topics` come in lists, partitions take turns."""
-
-    class WholeFetches(DefaultSchedulingStrategy):  # type: ignore[misc]  # Faust is untyped to us
-        def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Any]]:
-            """Pairs of a partition and a list of its records; single records for other topics."""
-            single = {tp: batch for tp, batch in records.items() if tp.topic not in topics}
-            if single:
-                yield from super().iterate(single)
-            waiting = [(tp, batch, 0) for tp, batch in records.items() if tp.topic in topics]
-            while waiting:
-                after = []
-                for tp, batch, start in waiting:
-                    end = chunk_end(batch, start)
-                    yield tp, batch[start:end]
-                    if end < len(batch):
-                        after.append((tp, batch, end))
-                waiting = after
-
-    return WholeFetches
-
-
-def chunk_end(records: Sequence[ConsumerRecord], start: int) -> int:
-    """Where the chunk ends that begins at `start`."""
-    chunk = records[start : start + CHUNK]
-    if sum(map(VALUE_SIZE, chunk)) <= CHUNK_BYTES:
-        return start + len(chunk)
-    sizes: Iterator[int] = accumulate(map(VALUE_SIZE, chunk))
-    return start + max(1, sum(size <= CHUNK_BYTES for size in sizes))
-
-
 def known_partitions(count: int) -> type[PartitionAssignor]:
     """For Faust's `PartitionAssignor` setting: each topic has so many partitions, whatever a client has heard of it."""
 
@@ -135,127 +95,6 @@ def known_partitions(count: int) -> type[PartitionAssignor]:
             return {count: cls._group_co_subscribed(topics, subscriptions)}
 
     return KnownPartitions
-
-
-class ChunkThread(PollThread):  # type: ignore[misc]  # Faust is untyped to us
-    """The thread that polls Kafka."""
-
-    def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401
-        super().__init__(*arguments, **more)
-        self._pace = Pace()
-
-    def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401
-        """A fetch that finds nothing holds up those of partitions that came later: Faust has it wait for 1.5 s."""
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = IDLE_MILLISECONDS
-        return consumer
-
-    async def _fetch_records(
-        self,
-        consumer: Any,  # noqa: ANN401
-        active_partitions: Any,  # noqa: ANN401
-        timeout: float | None = None,
-        max_records: int | None = None,
-    ) -> Any:  # noqa: ANN401
-        """Upstream #596: the set is live, and once it is empty aiokafka takes it for "all partitions"."""
-        if active_partitions is not None:
-            active_partitions = frozenset(active_partitions)
-            if not active_partitions:
-                return {}
-        records = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
-        if records:
-            self._pace.keep(consumer._fetcher, sum(map(len, records.values())))
-        return records
-
-
-class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped to us
-    """Turns lists of records into messages and acknowledges all offsets of a list together."""
-
-    def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401
-        super().__init__(*arguments, **more)
-        self._holes: dict[tuple[TP, int], int] = {}  # first record behind a hole: where the hole starts
-        self._resumed: dict[TP, int | None] = {}
-
-    def _new_consumer_thread(self) -> ChunkThread:
-        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
-
-    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:  # noqa: ANN401
-        if type(record) is not list:
-            return super()._to_message(tp, record)
-        last, read = record[-1], self._read_offset[tp]
-        if read is None or last.offset >= read:
-            # Or the drain loop books every chunk as a compaction gap, in an interval tree.
-            self._read_offset[tp] = last.offset - 1
-        return ConsumerMessage(
-            last.topic, last.partition, last.offset, (last.timestamp or 0) / 1000, last.timestamp_type, (),
-            None, record, None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
-        )  # fmt: skip
-
-    def ack(self, message: Any) -> bool:  # noqa: ANN401
-        """Acknowledges a message; for a chunk the offsets before its last one too, and a hole before its first one."""
-        done: bool = super().ack(message)
-        if done and type(message.value) is list:
-            tp, first = message.tp, message.value[0].offset
-            start = self._holes.pop((tp, first), first)
-            if first - start > LONGEST_HOLE:
-                self._committed_offset[tp] = start = first
-            self._acked[tp].extend(range(start, message.offset))
-        return done
-
-    async def perform_seek(self) -> None:
-        """Remembers where partitions resume: what Faust knows of that is gone the moment a rebalance begins."""
-        await super().perform_seek()
-        self._resumed = dict(self._committed_offset)
-
-    def resumed_at(self, tp: TP) -> int | None:
-        """What the group had committed for a partition when reading resumed there. None before the first commit."""
-        return self._resumed.get(tp)
-
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """What is under way is finished, and committed, before upstream forgets what was acknowledged."""
-        if not self.app.should_stop:
-            self.stop_flow()
-            self.app.flow_control.suspend()
-            self.app.flow_control.clear()
-            await self.wait_empty()
-            # Again: that may merely have waited for a commit which had begun before the last acknowledgement.
-            await self.commit()
-        await super().on_partitions_revoked(revoked)
-
-    def next_committed(self, tp: TP) -> int | None:
-        """What the group has committed for a partition. None before the first commit."""
-        committed: int | None = self._committed_offset[tp]
-        return committed
-
-    def pass_over(self, tp: TP, start: int, first: int) -> None:
-        """No record stands from `start` to before `first` (markers, retention): acknowledged together with `first`."""
-        self._holes[tp, first] = start
-
-    def drop(self, messages: Iterable[Any]) -> None:
-        """Messages that will not be acknowledged: they are read again, and a rebalance need not wait for them."""
-        for message in messages:
-            self._unacked_messages.discard(message)
-
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Says nothing: an idle partition is no error, and the start-up probe watches for real trouble."""
-
-
-class ChunkTransport(driver.Transport):  # type: ignore[misc]  # Faust is untyped to us
-    """Faust's transport with our consumer."""
-
-    Consumer = ChunkConsumer
-
-
-class Untouched(Schema):  # type: ignore[misc]  # Faust is untyped to us
-    """The agent gets the records as they are: decoding, and what to do with bad input, is ours."""
-
-    def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> None:  # noqa: ANN401
-        """No key: a chunk has many."""
-
-    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> list[ConsumerRecord]:  # noqa: ANN401, ARG002
-        """The list of records."""
-        records: list[ConsumerRecord] = message.value
-        return records
 
 
 class GuardedRecovery(Recovery):  # type: ignore[misc]  # Faust is untyped to us

@@ -97,7 +97,7 @@ class Worker:
 
     async def take(self, offset: int) -> None:
         """One record arrives."""
-        value = [record(offset, {})]
+        value = [[record(offset, {})]]
         message = SimpleNamespace(
             topic="events", partition=0, tp=("events", 0), offset=offset, value=value,
             generation_id=self.app.consumer_generation_id,
