@@ -74,6 +74,17 @@ class Replied(NamedTuple):
     dead: list[DeadLetter]
 
 
+class Asking(NamedTuple):
+    """The requests of a micro-batch: those to be answered, in order, and what has come of the others."""
+
+    found: list[Found]
+    replied: Replied
+
+    def queries(self) -> list[Query]:
+        """What lists are to be made for, in order."""
+        return [one.answer.query for one in self.found if isinstance(one.answer, Awaited)]
+
+
 class _Named(msgspec.Struct):
     """What can be read of a request that cannot be decoded."""
 
@@ -102,19 +113,22 @@ class Requests:
         self._events_topic = events_topic
         self._longest_key = min(decoder.max_bytes, LONGEST_KEY)
 
-    def reply(self, chunks: Iterable[Chunk], serving: Serving, answers: Answers, row_of: RowOf) -> Replied:
-        """Answers the requests of a micro-batch, in order; the lists for users and sessions are made together."""
+    def ask(self, chunks: Iterable[Chunk], serving: Serving, answers: Answers, row_of: RowOf) -> Asking:
+        """Reads the requests of a micro-batch, and answers those that need no list for a user or a session."""
         replied = Replied([], [], [])
         every = [
             self._one(record, serving, answers, row_of, replied)
             for _topic, _partition, records in chunks
             for record in records
         ]
-        found = [one for one in every if one is not None]
-        lists = iter(serving.recommend([one.answer.query for one in found if isinstance(one.answer, Awaited)]))
-        for one in found:
+        return Asking([one for one in every if one is not None], replied)
+
+    def reply(self, asking: Asking, lists: Iterable[RankedList], answers: Answers) -> Replied:
+        """The answers to what was asked, in order; `lists` are those for its `queries`."""
+        replied, made_lists = asking.replied, iter(lists)
+        for one in asking.found:
             record, kind, request_id, answer = one
-            made = self._listed(record, answer, next(lists), answers) if isinstance(answer, Awaited) else answer
+            made = self._listed(record, answer, next(made_lists), answers) if isinstance(answer, Awaited) else answer
             if len(made.value) > LARGEST_ANSWER:
                 why = Problem(TOO_LARGE, f"the answer would have {len(made.value)} bytes, more than {LARGEST_ANSWER}")
                 made = answers.failed(kind, request_id, record.value, why)

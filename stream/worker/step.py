@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from stream.knowledge.serving import RankedList, Serving
+from stream.knowledge.serving import Query, RankedList, Serving
 from stream.metrics import WorkerMetrics
 from stream.queries import EventQueries
 from stream.settings import Settings
@@ -77,7 +77,7 @@ class MicroBatch:
         1. Take one version of all knowledge for the whole micro-batch.
         2. Decode each record; what cannot be read becomes a dead letter.
         3. Fold events into the states of their users; what stands at or below the stamp changes nothing.
-        4. Recommend for every user touched, gathering lists and rows, score the users' events, answer the requests.
+        4. Recommend for every user touched and all who ask, gathering lists and rows; score the users' events.
         5. Gather the rest into the producer batches, one per topic and partition.
 
         It may run while the micro-batch before it, of the same generation, is delivered: that one's rows count already.
@@ -95,10 +95,11 @@ class MicroBatch:
         with measuring.stage("state"):
             touched = fold(decoded, self._row, measuring.scored)
         # 4. recommend
+        asking = self._requests.ask(requests, serving, answers, self._row_after(touched if requests else ()))
         outbox = Outbox(self._producer)
-        lists, rows = await self._recommend(touched, serving, answers, outbox)
+        lists, wanted, rows = await self._recommend(touched, asking.queries(), serving, answers, outbox)
         scored = measuring.score(touched, await self._between(touched, serving), serving)
-        replied = self._requests.reply(requests, serving, answers, self._row_after(touched if requests else ()))
+        replied = self._requests.reply(asking, wanted, answers)
         # 5. gather
         with measuring.stage("gather"):
             self._add_outdated(outbox, rows, {chunk.partition for chunk in chunks})
@@ -156,28 +157,35 @@ class MicroBatch:
         return Answers(version, to_iso(time.time_ns() // 1_000_000))
 
     async def _recommend(
-        self, touched: Sequence[Touched], serving: Serving, answers: Answers, outbox: Outbox
-    ) -> tuple[list[RankedList], Rows]:
+        self, touched: Sequence[Touched], asked: list[Query], serving: Serving, answers: Answers, outbox: Outbox
+    ) -> tuple[list[RankedList], list[RankedList], Rows]:
         """One list for each user touched, in slices: between them the loop sees to heartbeats and to new chunks.
 
         A slice's messages and rows are added to the outbox at once: the memory they took is still near for the next.
+        And one for each query asked, made with the last slice where that is a short one: a call costs as much as two or
+        three lists.
         """
         width = SLICE_BEHIND if sum(len(user.events) for user in touched) > BEHIND else SLICE
         common = self._common(touched, serving)
         lists: list[RankedList] = []
+        wanted: list[RankedList] = []
         rows: Rows = {}
         for start in range(0, len(touched), width):
             users = touched[start : start + width]
             if common is not None:
                 ranked = common * len(users)
             else:
-                ranked = serving.recommend([self._queries.ask(user.state) for user in users], self._measuring.stage)
+                queries = [self._queries.ask(user.state) for user in users]
+                if start + width >= len(touched) and len(users) + len(asked) <= SLICE:
+                    queries += asked
+                ranked = serving.recommend(queries, self._measuring.stage)
+                ranked, wanted = ranked[: len(users)], ranked[len(users) :]
             with self._measuring.stage("gather"):
                 self._add_lists(outbox, users, ranked, answers, rows)
             lists += ranked
             if start + width < len(touched):  # few have one slice only, and are waited for
                 await _others_turns()
-        return lists, rows
+        return lists, wanted or serving.recommend(asked, self._measuring.stage), rows
 
     def _common(self, touched: Sequence[Touched], serving: Serving) -> list[RankedList] | None:
         """The list that all of them get, if histories count for nothing, as before the first artifact."""

@@ -23,6 +23,7 @@ from stream.wire.partitioner import murmur2_partition
 from stream.worker.answers import Answers, Version
 from stream.worker.batch import Chunk
 from stream.worker.requests import Requests
+from tests.answering import reply_to
 from tests.records import record
 
 RECORDED = 1_795_449_840_000
@@ -60,7 +61,7 @@ def request(data: bytes) -> None:
     answers = Answers(Version("a", None, (), "s", 7), "now")
     serving = Serving(None, Catalogue(), LivePopularity())
     asked = record(0, data, None, 1, "requests")
-    replied = REQUESTS.reply([Chunk("requests", 1, [asked])], serving, answers, lambda _at, _user: None)
+    replied = reply_to(REQUESTS, [Chunk("requests", 1, [asked])], serving, answers, lambda _at, _user: None)
     assert replied.replies or replied.forwards or replied.dead
     for reply in replied.replies:
         msgspec.json.decode(reply.made.value)

@@ -24,6 +24,7 @@ from stream.wire.times import to_iso
 from stream.worker.answers import Answers, Version
 from stream.worker.batch import Chunk, decode, fold
 from stream.worker.requests import LARGEST_ANSWER, REPLY_KEY, REPLY_PARTITION, Requests
+from tests.answering import reply_to
 from tests.property.messages import RECORDED, anything, good
 from tests.records import record
 
@@ -140,7 +141,7 @@ def replies_to(asked: ConsumerRecord) -> Any:  # noqa: ANN401
     requests = Requests(DECODER, murmur2_partition, PARTITIONS, "events")
     answers = Answers(Version("a1", None, ((0, 3),), "s", 7), "now")
     serving = Serving(None, Catalogue(), popularity)
-    return requests.reply([Chunk("requests", asked.partition, [asked])], serving, answers, lambda _at, _user: None)
+    return reply_to(requests, [Chunk("requests", asked.partition, [asked])], serving, answers, lambda _at, _user: None)
 
 
 def strict_json(value: bytes) -> dict[str, Any]:

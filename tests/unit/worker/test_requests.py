@@ -21,6 +21,7 @@ from stream.wire.messages import EventPosition
 from stream.wire.partitioner import murmur2_partition
 from stream.worker.answers import Answers, Version
 from stream.worker.requests import REPLY_KEY, REPLY_PARTITION, Replied, Requests
+from tests.answering import reply_to
 from tests.records import chunk, record
 
 PARTITIONS = 4
@@ -43,8 +44,12 @@ def reply(value: object, key: bytes | None = b"u", partition: int = HOME, **more
     requests = Requests(Decoder(EventSettings()), murmur2_partition, PARTITIONS, "events")
     rows = {(HOME, b"u"): encode_state(STATE), (STRAYED, b"v"): encode_state(STATE)}
     asked = record(1, value, key, partition, "requests", **more)
-    return requests.reply(
-        [chunk(asked)], serving_of("a", "b", "c"), Answers(version(), "now"), lambda at, user: rows.get((at, user))
+    return reply_to(
+        requests,
+        [chunk(asked)],
+        serving_of("a", "b", "c"),
+        Answers(version(), "now"),
+        lambda at, user: rows.get((at, user)),
     )
 
 
@@ -82,7 +87,7 @@ def test_lists_are_for_the_intent_of_the_request_or_of_the_settings(said: dict[s
     answers = Answers(version(), "now")
     for fields in ({"user_id": "u"}, {"kind": "session", "history": []}):
         asked = record(1, {"request_id": "r", **fields, **said}, b"u", HOME, "requests")
-        requests.reply([chunk(asked)], serving, answers, lambda _at, _user: encode_state(STATE))
+        reply_to(requests, [chunk(asked)], serving, answers, lambda _at, _user: encode_state(STATE))
     assert [query.intent for query in serving.queries] == [expected, expected]
 
 
@@ -103,7 +108,7 @@ def test_what_was_bought_is_left_out_as_the_settings_say_or_the_request(
     usual = event_filters(Settings())
     requests = Requests(Decoder(EventSettings()), murmur2_partition, PARTITIONS, "events", filters=usual)
     asked = record(1, {"request_id": "r", "user_id": "u", "filters": filters}, b"u", HOME, "requests")
-    requests.reply([chunk(asked)], serving, Answers(version(), "now"), lambda _at, _user: encode_state(STATE))
+    reply_to(requests, [chunk(asked)], serving, Answers(version(), "now"), lambda _at, _user: encode_state(STATE))
     assert [query.filters.exclude_purchased for query in serving.queries] == [expected]
 
 
@@ -145,7 +150,9 @@ def test_requests_of_a_micro_batch_are_answered_in_order_as_each_alone() -> None
 
     def replies(*some: ConsumerRecord) -> Replied:
         answers = Answers(version(), "now")
-        return requests.reply([chunk(*some)], serving_of("a", "b", "c"), answers, lambda at, user: rows.get((at, user)))
+        return reply_to(
+            requests, [chunk(*some)], serving_of("a", "b", "c"), answers, lambda at, user: rows.get((at, user))
+        )
 
     together = replies(*records)
     alone = [replies(one) for one in records]
@@ -251,7 +258,7 @@ def test_an_answer_that_kafka_would_not_take_is_an_error() -> None:
     requests = Requests(Decoder(EventSettings()), murmur2_partition, PARTITIONS, "events")
     serving = Explaining(odd)
     asked = record(1, {"request_id": "r", "user_id": "u", "count": 200}, b"u", HOME, "requests")
-    replied = requests.reply([chunk(asked)], serving, Answers(version(), "now"), lambda _at, _user: None)
+    replied = reply_to(requests, [chunk(asked)], serving, Answers(version(), "now"), lambda _at, _user: None)
     assert message(replied)["error"]["code"] == "too_large"
     assert len(replied.replies[0].made.value) < 1_000
 

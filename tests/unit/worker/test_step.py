@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 
+from stream.knowledge.serving import Query, RankedList
 from stream.metrics import WorkerMetrics
 from stream.settings import Settings
 from stream.state.row import decode_state
 from stream.worker.batch import DeadLetter
 from stream.worker.knowledge import Knowledge
-from stream.worker.step import MicroBatch
+from stream.worker.step import SLICE, MicroBatch
 from tests.records import chunk, event, record
+from tests.worlds import random_sessions, small_snapshot
 
 Batches = list[tuple[str, BatchBuilder]]
 
@@ -82,8 +85,9 @@ class Desk:
         self.generation, self.table, self.producer, self.letters = 1, Table(), Producer(), Letters()
         self.metrics = WorkerMetrics()
         made_of: dict[str, Any] = {"table": self.table, "producer": self.producer, "letters": self.letters}
+        self.knowledge = Knowledge(settings, lambda: 0.0)
         self.step = MicroBatch(
-            settings, knowledge=Knowledge(settings, lambda: 0.0), metrics=self.metrics,
+            settings, knowledge=self.knowledge, metrics=self.metrics,
             generation=lambda: self.generation, **made_of,
         )  # fmt: skip
 
@@ -197,5 +201,42 @@ def test_no_letter_is_begun_for_a_generation_that_has_passed() -> None:
         desk.generation = 2
         await desk.step.write_letters(prepared)
         assert desk.letters.written == []
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("users", "calls"), [(3, [5]), (SLICE, [SLICE, 2]), (SLICE + 3, [SLICE, 5]), (0, [2])])
+def test_requests_have_their_lists_made_with_the_last_users(
+    monkeypatch: pytest.MonkeyPatch, users: int, calls: list[int]
+) -> None:
+    """In as few calls, and each list is the one that its query gets alone."""
+
+    async def story() -> None:
+        desk = Desk()
+        desk.producer.gate.set()
+        await desk.knowledge.swap(small_snapshot(random_sessions(30, 60, seed=5), 30))
+        recommend, made = desk.knowledge.serving.recommend, list[int]()
+
+        def counted(queries: Sequence[Query], *more: Any) -> list[RankedList]:  # noqa: ANN401
+            made.append(len(queries))
+            return recommend(queries, *more)
+
+        monkeypatch.setattr(desk.knowledge.serving, "recommend", counted)
+        events = [record(at, event(f"u{at}", f"i{at % 30}"), topic="alluvium.events") for at in range(users)]
+        asked = {"kind": "session", "count": 4}
+        sessions = {name: [event("x", item)] for name, item in (("r1", "i7"), ("r2", "i8"))}
+        requests = [
+            record(at, {**asked, "request_id": name, "history": history}, topic="alluvium.requests")
+            for at, (name, history) in enumerate(sessions.items())
+        ]
+        chunks = [chunk(*some) for some in (events, requests) if some]
+        assert await desk.step.deliver(await desk.step.prepare(chunks, 1))
+        lists = [msgspec.json.decode(value) for topic, _, value in desk.producer.sent if topic.endswith("endations")]
+        items = {one["request_id"] or one["user_id"]: [place["item_id"] for place in one["items"]] for one in lists}
+        now = requests[0].timestamp
+        alone = {f"u{at}": Query([f"i{at % 30}"], ["click"], [now], now) for at in range(users)}
+        alone |= {name: Query([item], ["click"], [now], now, 4) for name, item in (("r1", "i7"), ("r2", "i8"))}
+        assert items == {name: recommend([query])[0].item_ids for name, query in alone.items()}
+        assert made == [size for size in calls if size]
 
     asyncio.run(story())
