@@ -24,12 +24,12 @@ _USUAL_THRESHOLD = 20  # FAISS's own default, good for training
 
 
 def use_threads(count: int) -> None:
-    """Lets FAISS use so many threads: for processes that build indexes."""
+    """Lets FAISS use so many threads for what the calling thread asks of it: for processes that build indexes."""
     faiss.omp_set_num_threads(count)
 
 
 def one_thread() -> None:
-    """Keeps FAISS to the calling thread: for servers, whose batches are small."""
+    """Keeps FAISS to the calling thread: for servers, whose batches are small. Each thread must say so for itself."""
     faiss.omp_set_num_threads(1)
 
 

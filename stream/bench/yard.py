@@ -115,7 +115,7 @@ class Run:
 
     def _spawned(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
-        environment = {**inherited, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        environment = {**inherited, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
         orphan = signal.SIGKILL
         return spawn(command, self.log, environment=environment, orphan_signal=orphan)
 

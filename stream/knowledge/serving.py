@@ -29,7 +29,7 @@ from stream.knowledge.served import Bools, ServedItems
 from stream.knowledge.snapshot import LONGEST_HISTORY, Fresh, Snapshot
 from stream.wire.messages import NO_FILTERS, Filters
 
-__all__ = ["LivePopularity", "Query", "RankedList", "Serving"]
+__all__ = ["LivePopularity", "Query", "RankedList", "Serving", "one_thread"]
 
 SLICE = 256  # lists made at once: more make no list cheaper and hold more memory
 DISLIKE = ("dislike",)  # the event types that say so before there is an artifact, which knows the settings' own

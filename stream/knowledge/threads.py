@@ -15,7 +15,7 @@ Second = TypeVar("Second")
 
 
 def use_threads(count: int) -> None:
-    """Limits PyTorch and FAISS in this process."""
+    """Limits PyTorch and FAISS in what the calling thread asks of them."""
     torch.set_num_threads(count)
     vectors.use_threads(count)
 

@@ -15,6 +15,7 @@ from stream.knowledge.gate import judge
 from stream.knowledge.learning import Learned, NothingToLearnError, learn
 from stream.knowledge.manifest import created_after, time_part
 from stream.knowledge.store import ArtifactStore
+from stream.knowledge.threads import use_threads
 from stream.logs import Log
 from stream.metrics import TrainerMetrics
 from stream.settings import Settings
@@ -115,6 +116,7 @@ class Refresher:
 
     def _learn(self, name: str) -> Learned:
         memory, settings = self._memory, self._tools.settings
+        use_threads(settings.trainer.threads)  # this one has its own count
         learned = learn(
             memory.window,
             memory.catalogue,

@@ -12,7 +12,7 @@ from stream.giving_way import give_way
 from stream.knowledge.catalogue import Catalogue
 from stream.knowledge.freeing import let_go, parts_of
 from stream.knowledge.popularity import LivePopularity
-from stream.knowledge.serving import Serving
+from stream.knowledge.serving import Serving, one_thread
 from stream.knowledge.snapshot import Snapshot
 from stream.settings import Settings
 from stream.wire.messages import Event, Item
@@ -26,7 +26,7 @@ Make = Callable[[Snapshot | None], Serving]
 
 
 class Knowledge:
-    """Holds the catalogue, live popularity and the `Serving` of one version; used by the event loop alone."""
+    """Holds the catalogue, live popularity and the `Serving` of one version; made and used by one thread alone."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self.catalogue = Catalogue()
@@ -38,6 +38,7 @@ class Knowledge:
         self._observed: list[str] = []
         self._settled_at = 0.0
         self._changed_meanwhile: list[str] | None = None
+        one_thread()
         self.serving = self._make(None)
 
     def apply_item(self, partition: int, offset: int, item_id: str, item: Item | None) -> bool:

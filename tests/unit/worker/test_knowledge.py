@@ -7,6 +7,7 @@ import gc
 import weakref
 from threading import Event
 
+import faiss
 import numpy as np
 import pytest
 
@@ -16,6 +17,18 @@ from stream.knowledge.snapshot import Snapshot
 from stream.settings import Settings
 from stream.worker.knowledge import CAUGHT_UP, Knowledge
 from tests.worlds import item, random_sessions, small_snapshot
+
+
+def test_lists_are_made_without_helpers_of_faiss() -> None:
+    """FAISS counts threads for each thread that calls it: with two of them a dozen lists took three times as long."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(2)
+    try:
+        knowledge = Knowledge(Settings(), lambda: 0.0)
+        asyncio.run(knowledge.swap(small_snapshot(random_sessions(50, 100, seed=1), 50)))
+        assert faiss.omp_get_max_threads() == 1
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def test_the_arrays_of_a_version_are_gone_after_the_next_one_serves() -> None:
