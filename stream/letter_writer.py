@@ -78,10 +78,9 @@ class LetterWriter:
         """Frees the connections; `write` begins anew."""
         client, self._client = self._client, None
         if client is not None:
-            outcome = client._txn_manager.wait_for_transaction_end()
-            if outcome is not None and outcome.done():
-                outcome.exception()  # told to who writes already, or asyncio logs that nobody has asked
+            _hear_outcome(client)
             await client.stop()
+            _hear_outcome(client)  # stopping may have it fail once more
 
     async def _begin(self) -> AIOKafkaProducer:
         """Takes the id over, then looks."""
@@ -113,6 +112,13 @@ class LetterWriter:
                 of_one.append(client.create_batch())  # an empty batch takes a record of any size
                 of_one[-1].append(**fields)
         return batches
+
+
+def _hear_outcome(client: AIOKafkaProducer) -> None:
+    """An error of the last transaction was told to who writes already: asyncio would log that nobody has asked."""
+    outcome = client._txn_manager.wait_for_transaction_end()
+    if outcome is not None:
+        outcome.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 async def transactional_producer(kafka: KafkaSettings, transactional_id: str) -> AIOKafkaProducer:
