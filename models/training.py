@@ -94,47 +94,72 @@ def fit(
     rng = np.random.default_rng([seed, 2])
     generator_state = torch.random.get_rng_state()
     torch.manual_seed(seed)
-    network = EncoderNetwork(encoder, settings.dropout)
-    items = _TrainableTower(tower, features, counts, settings.id_dropout, rng)
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.0, betas=(0.9, 0.98), fused=True)  # each step sets its rate
-    sampler = NegativeSampler(counts, settings.negatives, settings.negatives_power)
+    loop = _Loop(encoder, tower, features, counts, settings=settings, rng=rng)
     pieces = cut(histories, settings.length)
     steps = epochs * len(plan(pieces, settings.batch_events, np.random.default_rng(0)))
     step, losses = 0, []
     for _ in range(epochs if steps else 0):
         total = weight = 0.0
         for batch in batches(histories, pieces, settings.batch_events, rng):
-            schedule = rate * _rate(step, steps)
-            # 1. the rows this step touches: inputs, targets and negatives shared by the whole batch
-            negatives, log_expected = sampler.draw(rng)
-            rows, local = np.unique(np.concatenate([batch.rows.ravel(), batch.targets, negatives]), return_inverse=True)
-            # 2. their vectors, and the user's vector at each asking position
-            vectors = items.vectors(rows)
-            inputs, targets, sampled = _split(vectors, torch.from_numpy(local), batch, len(negatives))
-            users = _users(network, inputs, batch)
-            # 3. the loss, weighted by event type
-            hits = torch.from_numpy(batch.targets[:, None] == negatives[None, :])
-            each = sampled_softmax(
-                users, targets, sampled, log_expected=log_expected, hits=hits, temperature=settings.temperature
-            )
-            weights = torch.from_numpy(batch.weights)
-            loss = (each * weights).sum() / weights.sum()
-            # 4. one step
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            for group in optimiser.param_groups:
-                group["lr"] = settings.learning_rate * schedule
-            optimiser.step()
-            items.step(settings.row_learning_rate * schedule)
-            total, weight, step = (
-                total + float((each * weights).detach().sum()),
-                weight + float(weights.sum()),
-                step + 1,
-            )
+            lost, of_weight = loop.step(batch, rate * _rate(step, steps))
+            total, weight, step = total + lost, weight + of_weight, step + 1
             progress(step / steps)
         losses.append(total / weight)
     torch.random.set_rng_state(generator_state)
-    return Fitted(network.arrays(), items.tower(), losses)
+    return Fitted(loop.network.arrays(), loop.items.tower(), losses)
+
+
+class _Loop:
+    """The networks in the making, and what one step does to them."""
+
+    def __init__(
+        self,
+        encoder: Mapping[str, np.ndarray],
+        tower: ItemTower,
+        features: Features,
+        counts: npt.NDArray[np.int64],
+        *,
+        settings: TrainingSettings,
+        rng: np.random.Generator,
+    ) -> None:
+        self._settings, self._rng = settings, rng
+        self.network = EncoderNetwork(encoder, settings.dropout)
+        self.items = _TrainableTower(tower, features, counts, settings.id_dropout, rng)
+        parameters = self.network.parameters()
+        self._optimiser = torch.optim.Adam(parameters, lr=0.0, betas=(0.9, 0.98), fused=True)  # each step sets its rate
+        self._sampler = NegativeSampler(counts, settings.negatives, settings.negatives_power)
+
+    def step(self, batch: Batch, share: float) -> tuple[float, float]:
+        """One step at a share of the full rates; the loss of the batch, summed by the weights of its targets, and these
+        weights' sum.
+        """
+        settings = self._settings
+        # 1. the loss, weighted by event type
+        each, weights = self._losses(batch), torch.from_numpy(batch.weights)
+        weighed = each * weights
+        # 2. one step
+        self._optimiser.zero_grad()
+        torch.autograd.backward(weighed.sum() / weights.sum())
+        for group in self._optimiser.param_groups:
+            group["lr"] = settings.learning_rate * share
+        self._optimiser.step()
+        self.items.step(settings.row_learning_rate * share)
+        return float(weighed.detach().sum()), float(weights.sum())
+
+    def _losses(self, batch: Batch) -> Tensor:
+        """The loss of each target, (Q,)."""
+        # 1. the rows this step touches: inputs, targets and negatives shared by the whole batch
+        negatives, log_expected = self._sampler.draw(self._rng)
+        rows, local = np.unique(np.concatenate([batch.rows.ravel(), batch.targets, negatives]), return_inverse=True)
+        # 2. their vectors, and the user's vector at each asking position
+        vectors = self.items.vectors(rows)
+        inputs, targets, sampled = _split(vectors, torch.from_numpy(local), batch, len(negatives))
+        users = _users(self.network, inputs, batch)
+        # 3. what each target costs
+        hits = torch.from_numpy(batch.targets[:, None] == negatives[None, :])
+        return sampled_softmax(
+            users, targets, sampled, log_expected=log_expected, hits=hits, temperature=self._settings.temperature
+        )
 
 
 class NegativeSampler:
