@@ -6,8 +6,7 @@ takes three times as long.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 
 import msgspec
 
@@ -55,15 +54,21 @@ def items_json(
     count = len(item_ids)
     if count == 0:
         return b"[]"
-    heads = map(_HEADS.__getitem__, item_ids)
-    pieces: Iterable[tuple[bytes, ...]]
+    heads = [*map(_HEADS.__getitem__, item_ids)]
     if propensities.count(1.0) == count:  # nothing drawn by lot: most lists
-        numbers = _JSON.encode(scores)[1:-1].split(b",")
-        pieces = zip(heads, numbers, map(_CERTAIN.__getitem__, sources), strict=True)
+        columns: tuple[list[bytes], ...] = (heads, _numbers(scores), [*map(_CERTAIN.__getitem__, sources)])
     else:
-        numbers = _JSON.encode(scores + propensities)[1:-1].split(b",")
-        pieces = zip(heads, numbers[:count], map(_SOURCES.__getitem__, sources), numbers[count:], strict=True)
-    return b"[" + b"".join(chain.from_iterable(pieces))[len(_BETWEEN) :] + b',"reason":null}]'
+        numbers = _numbers(scores + propensities)
+        columns = (heads, numbers[:count], [*map(_SOURCES.__getitem__, sources)], numbers[count:])
+    pieces = [b""] * (len(columns) * count)
+    for at, column in enumerate(columns):
+        pieces[at :: len(columns)] = column  # half the time of chained tuples
+    return b"[" + b"".join(pieces)[len(_BETWEEN) :] + b',"reason":null}]'
+
+
+def _numbers(values: list[float]) -> list[bytes]:
+    """The JSON of each."""
+    return _JSON.encode(values)[1:-1].split(b",")
 
 
 class Frame:
