@@ -206,6 +206,9 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Says nothing: an idle partition is no error, and the start-up probe watches for real trouble."""
 
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None:
+        """Says nothing: Faust fetches no rows, `StateTable.load` has read them."""
+
 
 class ChunkTransport(driver.Transport):  # type: ignore[misc]  # Faust is untyped to us
     """Faust's transport with our consumer."""

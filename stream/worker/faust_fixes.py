@@ -14,7 +14,8 @@
    up to a second were made and sent again after each join and leave.
 7. **Partitions known.** Faust shares only the topics that the client of the group's leader has heard of. One that had
    just been cut off shared nothing, and a whole group stood still until its next look, five minutes later.
-8. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens.
+8. **Livelock detector silenced**: it logs errors for partitions on which simply nothing happens, and for changelogs,
+   of which Faust itself reads nothing.
 
 All of it is subclasses handed to Faust's own settings. `PATCHED` pins the source they were written against.
 """
