@@ -24,6 +24,25 @@ EVEN_SHARE = 0.05  # of the chances of a place that all its candidates share eve
 
 
 @njit(cache=True, nogil=True)
+def explorable(rows: Any, starts: Any, cold: Any, features: Any, met: int, found: Any, users: Any) -> int:
+    """Says of each candidate whether the places for cold items are for it, in `found` (M,), and of each user whether
+    they have any, in `users` (B,); returns how many users do.
+
+    `cold` (N + 1,) are items that nobody has touched and, as the last one, all newer ones; `met` the column of
+    `features` (M, F) that says how often the user has met the item.
+    """
+    newer, count = cold.size - 1, 0
+    for user in range(starts.size - 1):
+        has = False
+        for at in range(starts[user], starts[user + 1]):
+            found[at] = cold[min(rows[at], newer)] and features[at, met] == 0.0
+            has = has or found[at]
+        users[user] = has
+        count += has
+    return count
+
+
+@njit(cache=True, nogil=True)
 def best_of_lists(
     keys: Any,
     scores: Any,

@@ -8,7 +8,7 @@ from indexing.candidates import Found, kinds_of, union
 from indexing.habits import Habits
 from indexing.histories import HistoryBatch, Interactions
 from indexing.item_facts import ItemFacts
-from indexing.lists import best_of_lists
+from indexing.lists import best_of_lists, explorable
 from indexing.owned import bought_before, to_buy_again
 from indexing.source import Contents
 from indexing.sources import names, source
@@ -49,6 +49,8 @@ def compile_kernels() -> None:
     )
     positions, counts = np.zeros((1, 1), np.int64), np.ones(1, np.int64)
     scores, cold = np.zeros(len(candidates.rows), np.float32), np.zeros(len(candidates.rows), np.bool_)
+    explorable(candidates.rows, candidates.starts, np.ones(3, np.bool_), candidates.features, 0, cold, counts > 1)
+    cold.fill(False)
     lots, result = np.zeros(1, np.uint64), (positions, np.zeros((1, 1), np.float32), counts.copy())
     keys = keys[candidates.rows]
     best_of_lists(keys, scores, candidates.starts, counts, cold, 0, lots, candidates.sources, result)

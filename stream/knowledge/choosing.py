@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,20 +37,27 @@ class Ranking:
         return np.where(self.positions >= 0, self.candidates.rows[self.positions], UNKNOWN).astype(np.int32)
 
 
+class Explorable(NamedTuple):
+    """The `candidates` (M,) that places for cold items are for, and which `users` (B,) have any."""
+
+    candidates: Bools
+    users: Bools
+
+
 def choose(
     candidates: Candidates,
     scores: Floats,
     counts: int | Sequence[int],
     *,
     keys: Int64s,
-    explorable: Bools | None,
+    explorable: Explorable | None,
     new_slots: int,
     lots: Callable[[int], int] | None,
 ) -> Ranking:
     """The `counts` best of each user's candidates by `scores` (M,), -inf for those that no list may hold.
 
     `keys` (N + E,): the order of rows with equal scores. `new_slots` places of a list of ten or more are kept for the
-    `explorable` candidates (M,), drawn by what `lots` says of the user. The scores of what was drawn change.
+    `explorable` candidates, drawn by what `lots` says of the user. The scores of what was drawn change.
     """
     users = len(candidates.starts) - 1
     lengths = np.empty(users, np.int64)
@@ -62,12 +70,12 @@ def choose(
         np.zeros(users, np.uint64),
     )
     if explorable is None:
-        explorable, new_slots = np.zeros(len(scores), np.bool_), 0
-    elif lots is not None:
-        found = explorable.nonzero()[0]
-        if len(found):
-            drawing = np.unique(np.searchsorted(candidates.starts, found, "right") - 1)
-            numbers[drawing] = np.array([lots(user) for user in drawing.tolist()], np.uint64)
-    listed = keys[candidates.rows], scores, candidates.starts, lengths, explorable, new_slots, numbers
+        cold, new_slots = np.zeros(len(scores), np.bool_), 0
+    else:
+        cold = explorable.candidates
+        if lots is not None:
+            for user in explorable.users.nonzero()[0].tolist():
+                numbers[user] = lots(user)
+    listed = keys[candidates.rows], scores, candidates.starts, lengths, cold, new_slots, numbers
     best_of_lists(*listed, candidates.sources, (positions, chances, drawn))
     return Ranking(candidates, scores, positions, chances, drawn)

@@ -25,6 +25,7 @@ from indexing.columns import NEGATIVE
 from indexing.habits import Habits
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s
 from indexing.item_facts import ItemFacts
+from indexing.lists import explorable
 from indexing.owned import to_buy_again
 from indexing.source import Source
 from indexing.sources.covisitation import Covisitation
@@ -35,7 +36,7 @@ from models.encoder import HistoryEncoder
 from models.ranker import Ranker
 from models.tower import ItemTower
 from models.vocabulary import UNKNOWN, Vocabulary
-from stream.knowledge.choosing import Ranking, choose
+from stream.knowledge.choosing import Explorable, Ranking, choose
 from stream.knowledge.lots import lot
 from stream.knowledge.repurchase import RARE
 
@@ -269,19 +270,19 @@ class Snapshot:
         scores = self.ranker.score(candidates.features)
         if listable is not None:
             scores[~listable] = -np.inf
-        explorable = None
+        to_explore = None
         if new_slots and (self._any_cold or len(fresh.vectors) > len(self)):
-            explorable = self._explorable(candidates)
+            to_explore = self._explorable(candidates)
         return choose(
-            candidates, scores, counts, keys=fresh.keys, explorable=explorable, new_slots=new_slots, lots=lots
+            candidates, scores, counts, keys=fresh.keys, explorable=to_explore, new_slots=new_slots, lots=lots
         )
 
-    def _explorable(self, candidates: Candidates) -> Bools | None:
-        """Candidates that are new or untouched, by anybody and by the user, (M,); None where there are none."""
-        explorable = self._cold_or_newer[np.minimum(candidates.rows, len(self))]
-        if not np.count_nonzero(explorable):
-            return None
-        return np.asarray(explorable & (candidates.features[:, self._times_in_history] == 0))
+    def _explorable(self, candidates: Candidates) -> Explorable | None:
+        """Candidates that are new or untouched, by anybody and by the user; None where there are none."""
+        found, users = np.empty(len(candidates.rows), np.bool_), np.empty(len(candidates.starts) - 1, np.bool_)
+        cold, met = self._cold_or_newer, self._times_in_history
+        count = explorable(candidates.rows, candidates.starts, cold, candidates.features, met, found, users)
+        return Explorable(found, users) if count else None
 
     @cached_property
     def _any_cold(self) -> bool:

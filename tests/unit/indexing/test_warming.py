@@ -17,6 +17,7 @@ def test_serving_compiles_nothing_that_was_not_compiled_ahead() -> None:
         source_kernels.covisited,
         kernels.count_neighbours,
         lists.best_of_lists,
+        lists.explorable,
         kernels.nearest,
         kernels.settle,
     ]
