@@ -33,6 +33,7 @@ class TopicSpec:
 
 COMPACTION_LAG = "min.compaction.lag.ms"
 LEAST_COMPACTION_LAG = 600_000  # in which a partition's owner repairs a row that came behind a newer one
+LISTS_COMPACTION_LAG = 3_600_000  # in which readers get to an answer before the next list of its key replaces it
 
 # What we write ourselves is stamped by the broker: it refuses records of a clock that is an hour ahead, and retention
 # would drop those of one that is days behind. Events and items keep the shop's time.
@@ -42,7 +43,11 @@ SPECS = (
     TopicSpec(EVENTS, "delete", config={"retention.ms": str(30 * DAY)}),
     TopicSpec(ITEMS, "compact"),
     TopicSpec(REQUESTS, "delete", config={"retention.ms": str(DAY), **STAMPED}),
-    TopicSpec(RECOMMENDATIONS, "compact,delete", config={"retention.ms": str(7 * DAY), **STAMPED}),
+    TopicSpec(
+        RECOMMENDATIONS,
+        "compact,delete",
+        config={"retention.ms": str(7 * DAY), COMPACTION_LAG: str(LISTS_COMPACTION_LAG), **STAMPED},
+    ),
     TopicSpec(
         DEAD_LETTERS,
         "delete",
@@ -146,14 +151,22 @@ async def topic_problems(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group
 
 async def topic_advice(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group_id: str) -> list[str]:
     """What is well enough to start with, and should be set all the same: of topics made by an earlier release."""
-    changelog = changelog_name(kafka, group_id)
-    lag = int((await topic_config(admin, [changelog], COMPACTION_LAG, "0"))[changelog])
-    if lag >= LEAST_COMPACTION_LAG:
-        return []
+    wanted = {
+        changelog_name(kafka, group_id): (
+            LEAST_COMPACTION_LAG,
+            "an old row of a worker that was taken for dead could replace a newer one for good",
+        ),
+        kafka.topic_prefix + RECOMMENDATIONS: (
+            LISTS_COMPACTION_LAG,
+            "the answer to a request could be gone before a slow reader has seen it, replaced by a later list",
+        ),
+    }
+    lags = await topic_config(admin, [*wanted], COMPACTION_LAG, "0")
     return [
-        f"topic {changelog} has {COMPACTION_LAG}={lag}: an old row of a worker that was taken for dead could replace a "
-        f"newer one for good; run `kafka-configs.sh --alter --entity-type topics --entity-name {changelog} "
-        f"--add-config {COMPACTION_LAG}={LEAST_COMPACTION_LAG}`"
+        f"topic {name} has {COMPACTION_LAG}={lags[name]}: {danger}; run `kafka-configs.sh --alter --entity-type topics "
+        f"--entity-name {name} --add-config {COMPACTION_LAG}={least}`"
+        for name, (least, danger) in wanted.items()
+        if int(lags[name]) < least
     ]
 
 

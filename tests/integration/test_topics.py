@@ -44,19 +44,27 @@ async def test_topics_are_made_as_the_contract_says_and_only_once(kafka: KafkaSe
             assert {key: config[key] for key in spec.config} == dict(spec.config)
 
 
-async def test_a_changelog_of_an_earlier_release_will_do_and_there_is_advice(
-    kafka: KafkaSettings,
+@pytest.mark.parametrize(
+    ("name", "cleanup", "lag"), [("state", "compact", 600_000), ("recommendations", "compact,delete", 3_600_000)]
+)
+async def test_a_topic_of_an_earlier_release_will_do_and_there_is_advice(
+    kafka: KafkaSettings, name: str, cleanup: str, lag: int
 ) -> None:
     """Without the least compaction lag there is advice that says what to run, and no problem; a new one has it."""
-    changelog = topic_names(kafka, GROUP)["state"]
+    topic = topic_names(kafka, GROUP)[name]
     async with admin_client(kafka) as admin:
-        await admin.create_topics([NewTopic(changelog, 3, 1, topic_configs={"cleanup.policy": "compact"})])
+        await admin.create_topics([NewTopic(topic, 3, 1, topic_configs={"cleanup.policy": cleanup})])
         await create_topics(admin, kafka, GROUP)
         assert await topic_problems(admin, kafka, GROUP) == []
         (advice,) = await topic_advice(admin, kafka, GROUP)
-        assert f"--entity-name {changelog} --add-config min.compaction.lag.ms=600000" in advice
-        await create_topics(admin, kafka, "another")
-        assert await topic_advice(admin, kafka, "another") == []
+        assert f"--entity-name {topic} --add-config min.compaction.lag.ms={lag}" in advice
+
+
+async def test_there_is_no_advice_for_topics_just_made(kafka: KafkaSettings) -> None:
+    """They are as they should be."""
+    async with admin_client(kafka) as admin:
+        await create_topics(admin, kafka, GROUP)
+        assert await topic_advice(admin, kafka, GROUP) == []
 
 
 async def test_what_is_missing_is_named(kafka: KafkaSettings) -> None:
