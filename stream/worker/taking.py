@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-COALESCE_SECONDS = 0.001  # the chunks of one poll arrive within this time of each other
+TURNS = 4  # of the loop, in which more messages of a poll arrive; most polls at a pace are one, which waits for nobody
 
 
 async def take_waiting(stream: Any, most: int, arrived: asyncio.Event) -> AsyncIterator[list[Any]]:  # noqa: ANN401
@@ -33,7 +33,8 @@ async def take_waiting(stream: Any, most: int, arrived: asyncio.Event) -> AsyncI
     while not stream.should_stop:
         await stream.wait_for_stopped(arrived)
         if len(waiting) < most:
-            await asyncio.sleep(COALESCE_SECONDS)
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
         taken = waiting.copy()
         waiting.clear()
         arrived.clear()
