@@ -66,6 +66,11 @@ SPECS = (
     ),
 )
 
+COMPACTED_TOO_SOON = {
+    STATE: "an old row of a worker that was taken for dead could replace a newer one for good",
+    RECOMMENDATIONS: "the answer to a request could be gone before a slow reader has seen it, replaced by a later list",
+}
+
 
 class TopicsError(RuntimeError):
     """A topic is missing or does not fit. Operator action: do what the message says, usually `alluvium topics`."""
@@ -151,22 +156,14 @@ async def topic_problems(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group
 
 async def topic_advice(admin: AIOKafkaAdminClient, kafka: KafkaSettings, group_id: str) -> list[str]:
     """What is well enough to start with, and should be set all the same: of topics made by an earlier release."""
-    wanted = {
-        changelog_name(kafka, group_id): (
-            LEAST_COMPACTION_LAG,
-            "an old row of a worker that was taken for dead could replace a newer one for good",
-        ),
-        kafka.topic_prefix + RECOMMENDATIONS: (
-            LISTS_COMPACTION_LAG,
-            "the answer to a request could be gone before a slow reader has seen it, replaced by a later list",
-        ),
-    }
-    lags = await topic_config(admin, [*wanted], COMPACTION_LAG, "0")
+    names = topic_names(kafka, group_id)
+    specs = [spec for spec in SPECS if COMPACTION_LAG in spec.config]
+    lags = await topic_config(admin, [names[spec.name] for spec in specs], COMPACTION_LAG, "0")
     return [
-        f"topic {name} has {COMPACTION_LAG}={lags[name]}: {danger}; run `kafka-configs.sh --alter --entity-type topics "
-        f"--entity-name {name} --add-config {COMPACTION_LAG}={least}`"
-        for name, (least, danger) in wanted.items()
-        if int(lags[name]) < least
+        f"topic {name} has {COMPACTION_LAG}={lags[name]}: {COMPACTED_TOO_SOON[spec.name]}; run `kafka-configs.sh "
+        f"--alter --entity-type topics --entity-name {name} --add-config {COMPACTION_LAG}={least}`"
+        for spec in specs
+        if int(lags[name := names[spec.name]]) < int(least := spec.config[COMPACTION_LAG])
     ]
 
 

@@ -18,8 +18,9 @@ from stream.state.table import StateTable
 class Mending:
     """Finds them, by what the watch over the log has seen; `find` is asked about once a second."""
 
-    def __init__(self, table: StateTable, watch: LogWatch, changelog: str) -> None:
-        self._table, self._watch, self._changelog = table, watch, changelog
+    def __init__(self, table: StateTable, watch: LogWatch) -> None:
+        self._table, self._watch = table, watch
+        self._changelog: str = table.changelog_topic_name
         self._before: dict[int, int] = {}
 
     def find(self, partitions: Iterable[int]) -> frozenset[int]:
@@ -38,10 +39,10 @@ class Mending:
 
         Returns the partitions whose newest rows must be written once more.
         """
-        known = [(number, self._table.read_to(number)) for number in partitions]
-        held = [(number, read) for number, read in known if read is not None]
-        await self._table.load([TP(self._changelog, number) for number, read in held if self._unread(number, read)])
-        return [*self._table.outdated(number for number, _ in held)]
+        held = {number: read for number in partitions if (read := self._table.read_to(number)) is not None}
+        unread = [TP(self._changelog, number) for number, read in held.items() if self._unread(number, read)]
+        await self._table.load(unread)
+        return [*self._table.outdated(held)]
 
     def _unread(self, number: int, read: int) -> bool:
         return self._watch.ends.get(TopicPartition(self._changelog, number), 0) > read + 1

@@ -20,10 +20,11 @@ from stream.wire.topics import (
     DEAD_LETTERS,
     EVENTS,
     REQUESTS,
+    STATE,
     TopicsError,
-    changelog_name,
     message_limit,
     topic_advice,
+    topic_names,
     topic_problems,
 )
 from stream.worker.app import (
@@ -91,10 +92,9 @@ class Worker:
         self._knowledge = Knowledge(settings, time.monotonic)
         self._items = ItemsFollower(settings, self._knowledge, self._metrics)
         self._artifacts = ArtifactsFollower(settings, self._knowledge, self._metrics)
-        kafka = settings.kafka
-        topics = [kafka.topic_prefix + EVENTS, kafka.topic_prefix + REQUESTS]
-        topics.append(changelog_name(kafka, settings.worker.group_id))
-        self._watch = LogWatch(kafka, topics, self._metrics.kafka_up.set)
+        names = topic_names(settings.kafka, settings.worker.group_id)
+        topics = [names[name] for name in (EVENTS, REQUESTS, STATE)]
+        self._watch = LogWatch(settings.kafka, topics, self._metrics.kafka_up.set)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set."""
@@ -159,7 +159,7 @@ class Worker:
             metrics=self._metrics,
             generation=lambda: app.consumer_generation_id,
         )
-        mending = Mending(table, self._watch, changelog_name(settings.kafka, settings.worker.group_id))
+        mending = Mending(table, self._watch)
         agent = Agent(app, settings, step, letters.close, mending)
         watching = asyncio.create_task(self._look(app, agent, table, mending))
         watching.add_done_callback(_end_with)

@@ -13,6 +13,8 @@ from stream.worker.mending import Mending
 class Table:
     """What has been read of each partition, whose rows are outdated, and a changelog to load from."""
 
+    changelog_topic_name = "changelog"
+
     def __init__(self) -> None:
         self.read: dict[int, int] = {0: 9, 1: 9}
         self.stale: set[int] = set()
@@ -39,7 +41,7 @@ class Watch:
 
 
 def mending(table: Any, watch: Any) -> Mending:  # noqa: ANN401
-    return Mending(table, watch, "changelog")
+    return Mending(table, watch)
 
 
 def test_rows_that_stay_unread_are_found() -> None:
