@@ -57,6 +57,11 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
     return options
 
 
+def producer_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """Keyword arguments of every aiokafka producer."""
+    return client_options(kafka) | {"compression_type": None if kafka.compression == "none" else kafka.compression}
+
+
 def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
     """The TLS context the settings ask for, None for an unencrypted listener."""
     if not kafka.security_protocol.endswith("SSL"):
@@ -89,7 +94,7 @@ async def producer(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIO
         "linger_ms": 5,
         "max_request_size": PRODUCER_BYTES,
     }
-    client = await started(AIOKafkaProducer(**(client_options(kafka) | defaults | options)))
+    client = await started(AIOKafkaProducer(**(producer_options(kafka) | defaults | options)))
     try:
         yield client
     finally:

@@ -16,7 +16,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import ConsumerRecord
 
 from stream.failpoints import failpoint
-from stream.kafka import FORBIDDEN, PATIENCE_SECONDS, PRODUCER_BYTES, client_options, started
+from stream.kafka import FORBIDDEN, PATIENCE_SECONDS, PRODUCER_BYTES, producer_options, started
 from stream.logs import Log
 from stream.settings import KafkaSettings
 from stream.wire.dead_letters import letter_for
@@ -124,7 +124,7 @@ def _hear_outcome(client: AIOKafkaProducer) -> None:
 async def transactional_producer(kafka: KafkaSettings, transactional_id: str) -> AIOKafkaProducer:
     """A connected producer; Kafka has settled what was begun under the id before, and refuses who began it."""
     client = AIOKafkaProducer(
-        **client_options(kafka),
+        **producer_options(kafka),
         transactional_id=transactional_id,
         transaction_timeout_ms=TRANSACTION_SECONDS * 1000,
         acks="all",

@@ -39,6 +39,7 @@ class KafkaSettings(Section, frozen=True):
     partitions: int = 8  # fixed for life: user state is stamped with offsets of its partition
     replication_factor: int = 1
     partitioner: Literal["murmur2", "crc32", "any"] = "murmur2"
+    compression: Literal["none", "snappy", "zstd", "lz4", "gzip"] = "none"  # of what Alluvium writes
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     sasl_username: str = ""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from stream.kafka import PATIENCE_SECONDS, client_options, started
+from stream.kafka import PATIENCE_SECONDS, producer_options, started
 from stream.settings import KafkaSettings
 
 BATCH_BYTES = 512 * 1024  # half of what Kafka's topics take by default; a larger record gets a batch of its own
@@ -25,7 +25,7 @@ class Delivered(NamedTuple):
 async def start_producer(kafka: KafkaSettings) -> AIOKafkaProducer:
     """A connected producer that retries without repeating (idempotent, acks=all)."""
     producer = AIOKafkaProducer(
-        **client_options(kafka),
+        **producer_options(kafka),
         enable_idempotence=True,
         acks="all",
         linger_ms=0,
