@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from tests.crash.oracle import BAD
+from tests.crash.notes import BAD
 
 KINDS = ("click", "click", "click", "view", "addtocart", "transaction", "remove", "dislike")
 TOPICS = 6  # users of a topic click its items, so that there is something to learn

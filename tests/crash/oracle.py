@@ -9,90 +9,16 @@ from __future__ import annotations
 import json
 import time
 from array import array
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 import msgspec
 from confluent_kafka import Message
 
+from tests.crash.notes import ALIASES, BAD, Counts, Expected, List, Row, Where, history_of
 from tests.crash.reading import Topic
 
-BAD: dict[bytes | None, str] = {
-    b"{not json": "not_json",
-    b"\x00\xff\xfe binary noise": "not_json",
-    b'{"user_id": "u1", "item_id": "i1"}': "missing_field",
-    b'{"user_id": 7, "item_id": "i1", "event_type": "click"}': "wrong_type",
-    b'{"user_id": "u1", "item_id": "i1", "event_type": "teleport"}': "unknown_event_type",
-    b'{"user_id": "u1", "item_id": "i1", "event_type": "click", "timestamp": "1702-01-01T00:00:00Z"}': (
-        "timestamp_out_of_range"
-    ),
-    b'{"user_id": "u1", "item_id": "%s", "event_type": "click"}' % (b"x" * 100_000): "too_large",
-    None: "",  # any code
-}
-ALIASES = {"view": "click", "addtocart": "cart", "transaction": "purchase"}
-HISTORY, EVENT_IDS = 50, 64  # what the contract remembers of a user
 TOLD = 20  # problems that are told in words; the others are counted
-
-Where = tuple[str, int]  # a user and a partition
-
-
-@dataclass(slots=True)
-class Expected:
-    """One user on one partition, as an undisturbed fold of the log leaves them."""
-
-    applied: int = 0
-    offset: int = -1  # of the last applied event
-    newest: int = -1  # of the last event, repetitions too
-    history: deque[tuple[str, str, int]] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    ids: deque[str] = field(default_factory=lambda: deque(maxlen=EVENT_IDS))
-
-
-class Row(NamedTuple):
-    """The last row of a user in the changelog."""
-
-    offset: int
-    applied: int
-    value: bytes
-
-
-class _Item(msgspec.Struct):
-    item_id: str
-
-
-class _Position(msgspec.Struct):
-    partition: int
-    offset: int
-
-
-class _Provenance(msgspec.Struct):
-    event: _Position | None
-
-
-class _List(msgspec.Struct):
-    recommendation_id: str
-    user_id: str | None
-    request_id: str | None
-    items: list[_Item]
-    provenance: _Provenance
-
-
-@dataclass
-class Counts:
-    """What has been read so far."""
-
-    events: int = 0
-    applied: int = 0
-    repeated: int = 0
-    bad: int = 0
-    lists: int = 0
-    resent: int = 0  # lists for events that had one already
-    rows: int = 0
-    stale: int = 0  # rows behind newer ones of their user
-    letters: int = 0
-    requests: int = 0
-    answers: int = 0
 
 
 class Oracle:
@@ -122,7 +48,7 @@ class Oracle:
         self._letters: Counter[str] = Counter()
         self._requests: set[str] = set()
         self._answered: set[str] = set()
-        self._decoder = msgspec.json.Decoder(_List)
+        self._decoder = msgspec.json.Decoder(List)
 
     @property
     def problems(self) -> list[str]:
@@ -316,10 +242,3 @@ class Oracle:
             if came != went:
                 parts = f"{applied[partition]} + {self._repeated[partition]} + {dead[partition]}"
                 self.wrong.append(f"partition {partition}: {came} came, {parts} went")
-
-
-def history_of(row: bytes) -> list[tuple[str, str, int]]:
-    """Items, types and times of a row of the changelog, as docs/messages.md describes it."""
-    values: list[Any] = msgspec.msgpack.decode(row)
-    items, names, times, types = values[3], values[4], values[5], values[7]
-    return [(item, names[kind], time) for item, kind, time in zip(items, types, times, strict=True)]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stream.shop.broker import Broker
-from tests.crash.oracle import BAD, Oracle
+from tests.crash.notes import BAD
+from tests.crash.oracle import Oracle
 from tests.worker_kit import Shop, Worker, wait_until
 
 pytestmark = pytest.mark.kafka
