@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol, TypeVar
@@ -38,8 +38,8 @@ log = Log("alluvium.worker")
 class Step(Protocol[Half]):
     """A micro-batch's two halves; the second is entered once at a time, in the order of the first."""
 
-    async def prepare(self, chunks: Sequence[Chunk], generation: int) -> Half:
-        """All but what others see."""
+    async def prepare(self, chunks: Sequence[Chunk], generation: int, mend: Collection[int]) -> Half:
+        """All but what others see. `mend`: partitions whose newest rows are written once more, as those of chunks."""
 
     async def deliver(self, prepared: Half) -> bool:
         """Whether its lists and rows stand in Kafka; False if it must be taken again."""
@@ -135,9 +135,8 @@ class Agent:
         self._generation: int | None = None
         self._delivery: asyncio.Task[bool] | None = None  # of the micro-batch before
         self._settling: deque[tuple[asyncio.Task[None], int]] = deque()  # of the last ones, with their messages
-        self._events = settings.kafka.topic_prefix + EVENTS
-        requests = settings.kafka.topic_prefix + REQUESTS
-        channel = app.topic(self._events, requests, schema=Untouched(), key_type=None, value_type=None)
+        topics = (settings.kafka.topic_prefix + name for name in (EVENTS, REQUESTS))
+        channel = app.topic(*topics, schema=Untouched(), key_type=None, value_type=None)
         app.agent(channel, name="micro-batches", concurrency=1)(self._run)
 
     def mend(self, partitions: frozenset[int]) -> None:
@@ -172,10 +171,10 @@ class Agent:
         for records in chain.from_iterable(event.message.value for event in current):
             await self._check(consumer, records)
             chunks.append(Chunk(records[0].topic, records[0].partition, records))
-        chunks += await self._mended()
-        if not chunks:
+        mend = await self._read_to_mend()
+        if not chunks and not mend:
             return
-        prepared = await self._step.prepare(chunks, generation)
+        prepared = await self._step.prepare(chunks, generation, mend)
         if self._delivery is not None:
             await self._delivery
         await self._settled(most=UNSETTLED - len(current))
@@ -210,14 +209,14 @@ class Agent:
         except Exception as error:  # the same boundary
             end_at_once("micro-batch failed", error)
 
-    async def _mended(self) -> list[Chunk]:
-        """Chunks without a record, of partitions whose changelog must be written although no event has come."""
+    async def _read_to_mend(self) -> list[int]:
+        """Partitions whose changelog must be written although no event has come."""
         wanted, self._to_mend = self._to_mend, frozenset()
         if not wanted:
             return []
         if self._delivery is not None:
             await self._delivery  # its rows would be taken for somebody else's
-        return [Chunk(self._events, partition, ()) for partition in await self._mending.read(wanted)]
+        return await self._mending.read(wanted)
 
     async def _settled(self, most: int = 0) -> None:
         """Returns once at most so many messages, of the last micro-batches, are neither acknowledged nor dropped."""

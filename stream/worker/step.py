@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
@@ -71,14 +71,15 @@ class MicroBatch:
         )
         self._measuring = Measuring(metrics, settings)
 
-    async def prepare(self, chunks: Sequence[Chunk], generation: int) -> Prepared:
+    async def prepare(self, chunks: Sequence[Chunk], generation: int, mend: Collection[int] = ()) -> Prepared:
         """The first half, for what was taken under a generation of the group.
 
         1. Take one version of all knowledge for the whole micro-batch.
         2. Decode each record; what cannot be read becomes a dead letter.
         3. Fold events into the states of their users; what stands at or below the stamp changes nothing.
         4. Recommend for every user touched and all who ask, gathering lists and rows; score the users' events.
-        5. Gather the rest into the producer batches, one per topic and partition.
+        5. Gather the rest into the producer batches, one per topic and partition: replies, and rows that the changelog
+           of these partitions, or of those to `mend`, has older ones behind.
 
         It may run while the micro-batch before it, of the same generation, is delivered: that one's rows count already.
         """
@@ -102,7 +103,7 @@ class MicroBatch:
         replied = self._requests.reply(asking, wanted, answers)
         # 5. gather
         with measuring.stage("gather"):
-            self._add_outdated(outbox, rows, {chunk.partition for chunk in chunks})
+            self._add_outdated(outbox, rows, {chunk.partition for chunk in chunks}.union(mend))
             self._add_replies(outbox, replied)
         return Prepared(generation, serving, outbox, rows, touched, lists, decoded.dead, replied, scored)
 

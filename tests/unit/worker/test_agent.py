@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,18 +29,18 @@ def _failures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Step:
-    """Micro-batches of one record each, told by its offset, or of none, told by their partitions."""
+    """Micro-batches of one record each, told by its offset, or of none, and the partitions to mend with each."""
 
     def __init__(self) -> None:
-        self.partitions: list[list[int]] = []  # without records
+        self.mended: list[list[int]] = []
         self.delivering: list[int] = []
         self.delivered: list[int] = []
         self.lists: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self.letters: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
 
-    async def prepare(self, chunks: Sequence[Chunk], _generation: int) -> int:
-        self.partitions.append([chunk.partition for chunk in chunks if not chunk.records])
-        offset: int = chunks[0].records[0].offset if chunks[0].records else NO_RECORD
+    async def prepare(self, chunks: Sequence[Chunk], _generation: int, mend: Collection[int]) -> int:
+        self.mended.append([*mend])
+        offset: int = chunks[0].records[0].offset if chunks else NO_RECORD
         return offset
 
     async def deliver(self, offset: int) -> bool:
@@ -219,9 +219,9 @@ def test_a_changelog_is_mended_without_an_event_once_nothing_of_ours_is_on_its_w
         await worker.take(0)
         worker.agent.mend(frozenset({2, 3}))
         await asyncio.sleep(SETTLES)
-        assert step.partitions == [[]]
+        assert step.mended == [[]]
         await release([step.lists[0]])
-        assert (step.partitions, step.delivered) == ([[], [2, 3]], [0, NO_RECORD])
+        assert (step.mended, step.delivered) == ([[], [2, 3]], [0, NO_RECORD])
         assert worker.stream.acknowledged == [0]
 
     play(story)
