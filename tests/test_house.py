@@ -34,6 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "models": set(),
     "indexing": set(),
     "stream.passwords": set(),
+    "stream.allocator": set(),
     "stream.priority": set(),
     "stream.failpoints": set(),
     "stream.ranges": {"stream.wire.times"},
@@ -61,6 +62,7 @@ ROOMS: dict[str, set[str]] = {
     "stream.worker": {
         *WIRE,
         *EDGES,
+        "stream.allocator",
         "stream.giving_way",
         "stream.letter_writer",
         "stream.state",

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 from aiokafka.errors import KafkaError
 
+from stream.allocator import give_back_large
 from stream.cli.common import fail, load_settings, stderr
 from stream.http import PortTakenError
 from stream.priority import lower_priority
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
 def trainer(context: typer.Context) -> None:
     """Learn from the events in Kafka and publish a new artifact every `trainer.refresh_seconds`, until Ctrl-C."""
     settings = load_settings(context)
+    give_back_large()
     lower_priority(settings.trainer.niceness)  # threads that libraries start take it over
     from stream.knowledge.manifest import ArtifactError  # noqa: PLC0415  # numba and torch take seconds
     from stream.trainer.leadership import LeadershipLostError  # noqa: PLC0415

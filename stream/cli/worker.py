@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from stream.allocator import give_back_large
 from stream.cli.common import fail, load_settings, run
 
 
@@ -15,6 +16,7 @@ def register(app: typer.Typer) -> None:
 def worker(context: typer.Context) -> None:
     """Run a worker: a list on `recommendations` for every event and request. Run any number of them."""
     settings = load_settings(context)
+    give_back_large()
     from aiokafka.errors import KafkaError  # noqa: PLC0415  # heavy: only this command needs them
 
     from stream.http import PortTakenError  # noqa: PLC0415

@@ -26,9 +26,9 @@ from stream.worker.contiguity import Contiguity, check_jump
 from stream.worker.faust_fixes import GuardedTableManager, check_version, known_partitions
 from stream.worker.taking import take_waiting
 
-TAKE = 32  # messages in a micro-batch: everything that waits after a poll or two, and some thousand events at most
+TAKE = 8  # messages in a micro-batch: a thousand events at most, whose lists the processor still has near
 BUFFER = 1_024  # messages that wait in memory
-UNSETTLED = 8 * TAKE  # messages at most that wait for letters
+UNSETTLED = 256  # messages at most that wait for letters
 
 Half = TypeVar("Half")
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from sys import intern
 
+from stream.allocator import give_back_unused
 from stream.failpoints import failpoint
 from stream.giving_way import give_way
 from stream.knowledge.catalogue import Catalogue
@@ -73,6 +74,7 @@ class Knowledge:
         self.serving = serving
         failpoint("swap.assigned")
         await asyncio.to_thread(let_go, held)
+        await asyncio.to_thread(give_back_unused)
 
     async def _catch_up(self, serving: Serving) -> None:
         """Tells it what has changed while it was made, and meanwhile, until there is nothing left."""

@@ -34,7 +34,7 @@ from stream.worker.prepared import Prepared, Rows
 from stream.worker.requests import Replied, Requests
 
 SLICE, SLICE_BEHIND = 64, 256  # lists made at once, paced and when behind
-BEHIND = 1_024  # events of a micro-batch that say so
+BEHIND = 512  # events of a micro-batch that say so
 TURNS = 8  # of the loop between two slices: what a delivery under way needs to go on, from socket to waiter
 
 Generation = Callable[[], int]

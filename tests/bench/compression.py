@@ -1,0 +1,65 @@
+"""What `kafka.compression` costs and saves: processor time to build a producer batch of lists, and its bytes.
+
+    python tests/bench/compression.py
+
+200 lists of 20 items for each batch, made up: ids of a catalogue of 26,000, scores and sources as lists have them.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from stream.knowledge.serving import RankedList
+from stream.state.user_state import UserState
+from stream.wire.messages import EventPosition
+from stream.worker.answers import Answers, Version
+
+CODECS = {"none": 0, "snappy": 2, "zstd": 4, "lz4": 3, "gzip": 1}  # as a batch's attributes number them
+LISTS, ITEMS, ROUNDS = 200, 26_000, 30
+SOURCES = [("ann",), ("sessions", "covisitation"), ("ann", "sessions"), ("recent", "ann", "sessions", "covisitation")]
+
+
+def lists(rng: random.Random) -> list[bytes]:
+    """Messages as a worker writes them."""
+    answers = Answers(Version("20261123T121000Z-687e", None, ((0, ITEMS),), "sha256:" + 64 * "0", 7), "2026-11-28")
+    made = []
+    for number in range(LISTS):
+        ids = [str(214_800_000 + row) for row in rng.sample(range(ITEMS), 20)]
+        scores = sorted((rng.random() for _ in ids), reverse=True)
+        ranked = RankedList(ids, scores, [rng.choice(SOURCES) for _ in ids], [[]] * 20, [1.0] * 20, None)
+        seen = EventPosition("alluvium.events", number % 8, number)
+        made.append(answers.for_user(f"user{number:06}", UserState(offset=number), seen, ranked).value)
+    return made
+
+
+def batch(messages: list[bytes], codec: int) -> bytes:
+    """One batch of an idempotent producer."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=codec, is_transactional=0, producer_id=1, producer_epoch=0, base_sequence=0,
+        batch_size=1 << 24,
+    )  # fmt: skip
+    for number, value in enumerate(messages):
+        builder.append(number, 1_700_000_000_000, b"user%06d" % number, value, [])
+    return bytes(builder.build())
+
+
+def main() -> None:
+    """A line for each codec: the fastest of the rounds, which take turns."""
+    messages = lists(random.Random(7))
+    best = dict.fromkeys(CODECS, float("inf"))
+    for _ in range(ROUNDS):
+        for name, codec in CODECS.items():
+            begun = time.thread_time()
+            batch(messages, codec)
+            best[name] = min(best[name], time.thread_time() - begun)
+    for name, codec in CODECS.items():
+        size = len(batch(messages, codec)) / LISTS
+        sys.stdout.write(f"{name:7} {best[name] / LISTS * 1e6:6.2f} µs a list, {size:6.0f} bytes\n")
+
+
+if __name__ == "__main__":
+    main()

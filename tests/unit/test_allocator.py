@@ -1,0 +1,45 @@
+"""What is freed goes back to the system, though small pieces that stay lie between."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+ROUNDS = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from stream.allocator import give_back_large, give_back_unused
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+if sys.argv[1] == "told":
+    give_back_large()
+del (first := [np.ones(30 << 20, np.uint8)])[:]  # as much as glibc takes for its new limit
+before, small = resident(), []
+large = [(np.ones(6 << 20, np.uint8), small.append(np.ones(4 << 10, np.uint8)))[0] for _ in range(20)]
+del large[:-1]
+print(resident() - before)
+middling = [(np.ones(1 << 20, np.uint8), small.append(np.ones(4 << 10, np.uint8)))[0] for _ in range(100)]
+del middling[:-1]
+if sys.argv[1] == "told":
+    give_back_unused()
+print(resident() - before)
+"""
+
+
+def left_over(told: str) -> list[int]:
+    """MiB that a process still holds once all but one of 20 arrays of 6 MiB are freed, then of 100 of 1 MiB, too."""
+    done = subprocess.run([sys.executable, "-c", ROUNDS, told], capture_output=True, text=True, check=True)
+    return [int(line) for line in done.stdout.split()]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library's allocator is left as it is")
+def test_arrays_between_small_pieces_are_given_back() -> None:
+    """All but those that stay, where glibc alone keeps most of them."""
+    assert max(left_over("told")) < 12
+    assert min(left_over("left alone")) > 60
