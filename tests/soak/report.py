@@ -39,13 +39,14 @@ def _faults(told: Told) -> Iterator[str]:
 
 def _processes(sampler: Sampler) -> Iterator[str]:
     yield "\nThe process of each kind that lived longest, without its first two minutes:\n"
-    yield "| process | minutes | MiB at first, at last | MiB an hour | open files at first, at last | an hour |"
+    yield "| process | minutes | MiB, each quarter of that | MiB an hour | open files at first, at last | an hour |"
     yield "|---|---|---|---|---|---|"
     for name, samples in sorted(sampler.longest_lived().items()):
         first, last = samples[0], samples[-1]
         minutes = (last.seconds - first.seconds) / 60
+        course = ", ".join(f"{samples[quarter * (len(samples) - 1) // 4].mib:.0f}" for quarter in range(5))
         yield (
-            f"| {name} | {minutes:.1f} | {first.mib:.0f}, {last.mib:.0f} | {slope(samples, 'mib'):+.0f} "
+            f"| {name} | {minutes:.1f} | {course} | {slope(samples, 'mib'):+.0f} "
             f"| {first.files}, {last.files} | {slope(samples, 'files'):+.1f} |"
         )
 
