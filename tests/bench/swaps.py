@@ -1,6 +1,6 @@
 """What changing artifacts does to latency: one worker under a steady load, lists during a swap beside all others.
 
-    python tests/bench/swaps.py --swaps 100 --items 20000 --rate 300
+    python -m tests.bench.swaps --swaps 100 --items 20000 --rate 300
 
 A swap lasts from the record of its announcement to the worker's log line that says it serves (the old arrays are freed
 by then). Latency is from the event's Kafka timestamp to its list's, as the worker's histogram has it, and events belong

@@ -3,7 +3,8 @@
     python tests/bench/users.py 1000000
 
 Fills the changelog of an embedded broker with rows as workers write them, 20 interactions a user on average, and starts
-a real `alluvium worker` on it, after one without any users. A click of a known user waits for each of them.
+a real `alluvium worker` on it, after one without any users. A click of a known user waits for each of them. Where
+`ALLUVIUM_ARTIFACTS__URL` names a store, both serve its newest artifact.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ PARTITIONS = 8
 ITEMS = 26_000
 SHAPES = 5_000  # histories that users share but for their offsets
 START = 1_396_310_400_000
+STORE = "ALLUVIUM_ARTIFACTS__URL"
 
 
 def histories(rng: random.Random) -> Iterator[UserState]:
@@ -89,9 +91,11 @@ class Run:
             "ALLUVIUM_KAFKA__PARTITIONS": str(PARTITIONS),
             "ALLUVIUM_WORKER__GROUP_ID": f"{prefix}workers",
             "ALLUVIUM_WORKER__HTTP_PORT": str(self.port),
-            "ALLUVIUM_ARTIFACTS__URL": os.environ.get("ALLUVIUM_ARTIFACTS__URL", str(directory / "artifacts")),
+            "ALLUVIUM_ARTIFACTS__URL": os.environ.get(STORE, str(directory / "artifacts")),
         }
         self._alluvium("topics")
+        if STORE in os.environ:
+            self._alluvium("artifacts", "promote", "latest")
         self.changelog = f"{prefix}{prefix}workers-state-changelog"
 
     def _alluvium(self, *arguments: str) -> None:
