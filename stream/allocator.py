@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 
 LARGE = 4 << 20  # bytes: arrays of artifacts, but nothing that a micro-batch asks for again and again
-_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
+KEPT = 64 << 20  # bytes free at the heap's end that are not given back each time: what glibc itself comes to
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def give_back_large() -> None:
@@ -16,6 +17,7 @@ def give_back_large() -> None:
     larger, does not fit into. Another C library is left as it is.
     """
     _call("mallopt", _MMAP_THRESHOLD, LARGE)
+    _call("mallopt", _TRIM_THRESHOLD, KEPT)  # else 128 KiB from now on: the heap's end would come and go all the time
 
 
 def give_back_unused() -> None:
