@@ -66,7 +66,6 @@ def build_app(settings: Settings, url: str) -> WorkerApp:
     """The app; `url` must be another one for each worker, it is how Faust's assignor tells them apart."""
     check_version(allow_other=settings.worker.allow_other_faust)
     kafka = settings.kafka
-    topics = frozenset({kafka.topic_prefix + EVENTS, kafka.topic_prefix + REQUESTS})
     session = settings.worker.session_timeout_seconds
     app = WorkerApp(
         settings.worker.group_id,
@@ -74,7 +73,7 @@ def build_app(settings: Settings, url: str) -> WorkerApp:
         broker_credentials=_credentials(kafka),
         canonical_url=url,
         store="memory://",
-        ConsumerScheduler=whole_fetches(topics),
+        ConsumerScheduler=whole_fetches(frozenset(_taken(kafka))),
         TableManager=GuardedTableManager,
         PartitionAssignor=known_partitions(kafka.partitions),
         agent_supervisor="mode.supervisors.CrashingSupervisor",
@@ -135,8 +134,7 @@ class Agent:
         self._generation: int | None = None
         self._delivery: asyncio.Task[bool] | None = None  # of the micro-batch before
         self._settling: deque[tuple[asyncio.Task[None], int]] = deque()  # of the last ones, with their messages
-        topics = (settings.kafka.topic_prefix + name for name in (EVENTS, REQUESTS))
-        channel = app.topic(*topics, schema=Untouched(), key_type=None, value_type=None)
+        channel = app.topic(*_taken(settings.kafka), schema=Untouched(), key_type=None, value_type=None)
         app.agent(channel, name="micro-batches", concurrency=1)(self._run)
 
     def mend(self, partitions: frozenset[int]) -> None:
@@ -262,6 +260,11 @@ async def watch_for_crash(app: WorkerApp) -> None:
     while not app.crashed:
         await asyncio.sleep(0.2)
     end_at_once("Faust failed", app.crash_reason or RuntimeError("for no stated reason"))
+
+
+def _taken(kafka: KafkaSettings) -> list[str]:
+    """The topics that the agent takes records of."""
+    return [kafka.topic_prefix + name for name in (EVENTS, REQUESTS)]
 
 
 def _credentials(kafka: KafkaSettings) -> Any:  # noqa: ANN401

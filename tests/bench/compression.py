@@ -11,7 +11,7 @@ import random
 import sys
 import time
 
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.knowledge.serving import RankedList
 from stream.state.user_state import UserState
@@ -37,14 +37,11 @@ def lists(rng: random.Random) -> list[bytes]:
 
 
 def batch(messages: list[bytes], codec: int) -> bytes:
-    """One batch of an idempotent producer."""
-    builder = DefaultRecordBatchBuilder(
-        magic=2, compression_type=codec, is_transactional=0, producer_id=1, producer_epoch=0, base_sequence=0,
-        batch_size=1 << 24,
-    )  # fmt: skip
+    """One batch as the worker's producer makes it."""
+    builder = BatchBuilder(1 << 24, codec)
     for number, value in enumerate(messages):
-        builder.append(number, 1_700_000_000_000, b"user%06d" % number, value, [])
-    return bytes(builder.build())
+        builder.append(timestamp=None, key=b"user%06d" % number, value=value)
+    return bytes(builder._build())
 
 
 def main() -> None:

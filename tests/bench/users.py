@@ -91,7 +91,7 @@ class Run:
             "ALLUVIUM_KAFKA__PARTITIONS": str(PARTITIONS),
             "ALLUVIUM_WORKER__GROUP_ID": f"{prefix}workers",
             "ALLUVIUM_WORKER__HTTP_PORT": str(self.port),
-            "ALLUVIUM_ARTIFACTS__URL": os.environ.get(STORE, str(directory / "artifacts")),
+            STORE: os.environ.get(STORE, str(directory / "artifacts")),
         }
         self._alluvium("topics")
         if STORE in os.environ:

@@ -17,15 +17,21 @@ from stream.allocator import give_back_large, give_back_unused
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
 
+def last_of(count, megabytes):  # of so many arrays, with small pieces that stay between; the others are freed
+    arrays = []
+    for _ in range(count):
+        arrays.append(np.ones(megabytes << 20, np.uint8))
+        staying.append(np.ones(4 << 10, np.uint8))
+    return arrays[-1]
+
 if sys.argv[1] == "told":
     give_back_large()
-del (first := [np.ones(30 << 20, np.uint8)])[:]  # as much as glibc takes for its new limit
-before, small = resident(), []
-large = [(np.ones(6 << 20, np.uint8), small.append(np.ones(4 << 10, np.uint8)))[0] for _ in range(20)]
-del large[:-1]
+first = np.ones(30 << 20, np.uint8)
+del first  # as much as glibc takes for its new limit
+before, staying = resident(), []
+staying.append(last_of(20, megabytes=6))
 print(resident() - before)
-middling = [(np.ones(1 << 20, np.uint8), small.append(np.ones(4 << 10, np.uint8)))[0] for _ in range(100)]
-del middling[:-1]
+staying.append(last_of(100, megabytes=1))
 if sys.argv[1] == "told":
     give_back_unused()
 print(resident() - before)
