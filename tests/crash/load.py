@@ -24,12 +24,13 @@ class Load(threading.Thread):
     """Produces until `finish`; `rate` and `paused` may be changed meanwhile. Counts what Kafka has acknowledged.
 
     Events are of one of so many `users`, or, the share `newcomers` of them, of somebody who is there for once.
+    Of all records the share `new_items` is an item not seen before.
     """
 
     def __init__(self, servers: str, topic: Callable[[str], str], *, seed: int, rate: float) -> None:
         super().__init__(daemon=True)
         self.rate, self.paused = rate, False
-        self.users, self.newcomers = 60, 0.3
+        self.users, self.newcomers, self.new_items = 60, 0.3, 0.01
         self.acknowledged, self.refused = 0, 0
         self.items = 30
         self._topic, self._dice = topic, random.Random(seed)
@@ -63,12 +64,18 @@ class Load(threading.Thread):
             self._bad()
         elif dice < 0.07:
             self._request()
-        elif dice < 0.08:
+        elif dice < 0.07 + self.new_items:
             self._item()
-        elif dice < 0.12 and self._latest:
+        elif dice < 0.11 + self.new_items and self._latest:
             self._send("events", *self._dice.choice(self._latest))  # a producer's retry
         else:
             self._event()
+
+    def stock(self, items: int) -> None:
+        """Sends as many items as are missing to so many, at once."""
+        while self.items < items:
+            self._item()
+            self._producer.poll(0)
 
     def flush(self, patience: float = 120.0) -> None:
         """Returns when Kafka has everything."""

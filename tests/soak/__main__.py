@@ -37,6 +37,8 @@ def main() -> int:
         group.places[0].spared = options.spare
         with _trainer(group, options.trainer):
             group.load.users, group.load.newcomers = options.users, options.newcomers
+            group.load.new_items = options.new_items
+            group.load.stock(options.items)
             group.load.start()
             group.wait_until_ready()
             sampler = Sampler(group)
@@ -65,6 +67,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=150, help="records a second")
     parser.add_argument("--users", type=int, default=60, help="who come again and again")
     parser.add_argument("--newcomers", type=float, default=0.3, help="share of events of users who come once")
+    parser.add_argument("--items", type=int, default=30, help="in the catalogue before the first event")
+    parser.add_argument("--new-items", type=float, default=0.01, help="share of records that are items not seen before")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--faults", type=int, default=1_000_000, help="end after so many, if that is earlier")
     parser.add_argument("--pause", type=float, default=2.7, help="seconds from fault to fault, on average")
