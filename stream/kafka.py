@@ -20,7 +20,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import ConsumerRecord
 
-import stream.header_names  # noqa: F401  (readers that no record stops)
+import stream.fetched  # noqa: F401  (readers that no record stops)
 from stream.giving_way import give_way
 from stream.logs import Log, quiet
 from stream.settings import KafkaSettings

@@ -1,7 +1,10 @@
-"""Records whose headers have names that are no UTF-8: Kafka takes them, and aiokafka's readers would stop at them.
+"""What aiokafka's readers make of a fetch. The fetcher's classes are replaced when this module is imported.
 
-Nothing but a fetch with such a name in it is read in another way: from its batch on by aiokafka's own reader in Python,
-with what is no text in names written as `\\xff`. The fetcher's classes are replaced when this module is imported.
+1. **Names that are no UTF-8.** Kafka takes headers with such names, and aiokafka's readers would stop at them. Nothing
+   but a fetch with such a name in it is read in another way: from its batch on by aiokafka's own reader in Python, with
+   what is no text in names written as `\\xff`.
+2. **Lighter records.** To make a `ConsumerRecord`, a frozen dataclass of eleven fields, takes longer than to read it
+   from the fetch. A `FetchedRecord` has the same fields: a record takes half the time or less with it.
 """
 
 from __future__ import annotations
@@ -9,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, SupportsIndex
 
+import msgspec
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
-from aiokafka.structs import ConsumerRecord
 
 UpstreamRecords: Any = fetcher.MemoryRecords
 UpstreamPartitionRecords: Any = fetcher.PartitionRecords
@@ -32,6 +35,22 @@ class _Buffer(bytearray):
     def __getitem__(self, at: SupportsIndex | slice) -> Any:  # noqa: ANN401
         found = super().__getitem__(at)
         return _Text(found) if isinstance(at, slice) else found
+
+
+class FetchedRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record, by the names of aiokafka's `ConsumerRecord`."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    checksum: int | None
+    serialized_key_size: int
+    serialized_value_size: int
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
 class KeptRecords(UpstreamRecords):  # type: ignore[misc]
@@ -75,21 +94,34 @@ def _readable(raw: memoryview) -> _DefaultRecordBatchPy:
 
 
 class PartitionRecords(UpstreamPartitionRecords):  # type: ignore[misc]
-    """What was fetched of a partition, whatever its headers are called."""
+    """What was fetched of a partition."""
 
     def __init__(self, tp: Any, records: KeptRecords, *more: Any) -> None:  # noqa: ANN401
         super().__init__(tp, records, *more)
         self._fetched = records.fetched
+        self._records_iterator: Iterator[FetchedRecord]
 
-    def __next__(self) -> ConsumerRecord:
-        """The next record. Those that were handed out are not seen again: reading goes on at `next_fetch_offset`."""
+    def __iter__(self) -> Iterator[FetchedRecord]:
+        """What is left, without a call for each record."""
+        return self._records_iterator
+
+    def _unpack_records(self) -> Iterator[FetchedRecord]:
+        """The records. Those that were handed out are not seen again: reading goes on at `next_fetch_offset`."""
         try:
-            return super().__next__()
+            yield from super()._unpack_records()
         except UnicodeDecodeError:
             self._records = _ReadableRecords(self._fetched, self.next_fetch_offset)
             self._check_crcs = False  # it was checked
-            self._records_iterator: Iterator[ConsumerRecord] = self._unpack_records()
-            return super().__next__()
+            yield from super()._unpack_records()
+
+    def _consumer_record(self, tp: Any, record: Any) -> FetchedRecord:  # noqa: ANN401
+        """Upstream's record, of a reader without deserializers."""
+        key, value = record.key, record.value
+        return FetchedRecord(
+            tp.topic, tp.partition, record.offset, record.timestamp, record.timestamp_type, key, value,
+            record.checksum, -1 if key is None else len(key), -1 if value is None else len(value),
+            tuple(record.headers),
+        )  # fmt: skip
 
 
 fetcher.MemoryRecords, fetcher.PartitionRecords = KeptRecords, PartitionRecords
