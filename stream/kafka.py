@@ -20,7 +20,8 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import ConsumerRecord
 
-import stream.fetched  # noqa: F401  (readers that no record stops)
+import stream.fetched  # readers that no record stops
+import stream.produced  # noqa: F401  (requests that are copied less)
 from stream.giving_way import give_way
 from stream.logs import Log, quiet
 from stream.settings import KafkaSettings
