@@ -6,51 +6,86 @@ https://kafka.apache.org/documentation/#recordbatch
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.record.default_records import DefaultRecordBase
-from aiokafka.record.util import calc_crc32c
 
 Ints = npt.NDArray[np.int64]
 
-HEADER = DefaultRecordBase.HEADER_STRUCT
-MAGIC, NO_LEADER_EPOCH, NO_ATTRIBUTES = 2, -1, 0
+HEADER, DESCRIBED = (
+    struct.Struct(">qiibI"),
+    struct.Struct(">hiqqqhii"),
+)  # what the check sum is of begins with the latter
+HEADER_BYTES = HEADER.size + DESCRIBED.size
+AFTER_LENGTH = 12  # bytes of a batch up to where its length counts from
+MAGIC, NO_LEADER_EPOCH = 2, -1
+# As a batch's attributes number them.
+CODECS: Mapping[str, tuple[int, Callable[[bytes], bytes]]] = {
+    "none": (0, bytes),
+    "gzip": (1, gzip_encode),
+    "snappy": (2, snappy_encode),
+    "lz4": (3, lz4_encode),
+    "zstd": (4, zstd_encode),
+}
 VARINT_STEPS = (1 << 6, 1 << 13, 1 << 20, 1 << 27)  # from which on a number takes a byte more
 OVERHEAD = 21  # bytes of a record at most beside its key and its value
 
 
-class MadeBatch(BatchBuilder):  # type: ignore[misc]  # aiokafka is untyped
-    """A batch whose records are made already, for `AIOKafkaProducer.send_batch`; nothing can be appended."""
+class Batch(BatchBuilder):  # type: ignore[misc]  # aiokafka is untyped
+    """For `AIOKafkaProducer.send_batch`: a batch whose records, all of one `timestamp` (epoch ms), are made by us.
 
-    def __init__(self, records: memoryview, count: int, timestamp: int) -> None:  # the records, one after the other
-        self._records, self._relative_offset, self._timestamp = records, count, timestamp
-        self._producer = (-1, -1, -1)
-        self._buffer: bytearray | None = None
-        self._closed = True
+    Its check sum is taken by the processor's own instruction, and its records are copied once more.
+    """
+
+    def __init__(self, timestamp: int, codec: str = "none") -> None:
+        self._relative_offset = 0  # the number of records
+        self._timestamp, self._codec = timestamp, codec
+        self._producer = (-1, -1, 0)
+        self._buffer: bytes | None = None
+        self._closed = False
+
+    def _records(self) -> bytes:
+        """All of them, one after the other."""
+        raise NotImplementedError
 
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         self._producer = (producer_id, producer_epoch, base_sequence)
 
-    def _build(self) -> bytearray:
+    def _build(self) -> bytes:
+        self.close()
         if self._buffer is None:
+            attributes, compressed = CODECS[self._codec]
+            records = compressed(self._records())
             count, moment = self._relative_offset, self._timestamp
-            after_crc = (NO_ATTRIBUTES, count - 1, moment, moment, *self._producer, count)
-            length = self.size() - DefaultRecordBase.AFTER_LEN_OFFSET
-            buffer = bytearray(HEADER.pack(0, length, NO_LEADER_EPOCH, MAGIC, 0, *after_crc)) + self._records
-            crc = calc_crc32c(memoryview(buffer)[DefaultRecordBase.ATTRIBUTES_OFFSET :])
-            struct.pack_into(">I", buffer, DefaultRecordBase.CRC_OFFSET, crc)
-            self._buffer = buffer
+            described = DESCRIBED.pack(attributes, count - 1, moment, moment, *self._producer, count)
+            crc = google_crc32c.extend(google_crc32c.value(described), records)
+            length = HEADER_BYTES - AFTER_LENGTH + len(records)
+            header = HEADER.pack(0, length, NO_LEADER_EPOCH, MAGIC, crc)
+            self._buffer = b"".join((header, described, records))
         return self._buffer
+
+
+class MadeBatch(Batch):
+    """A batch whose records lie somewhere already; nothing can be appended."""
+
+    def __init__(self, records: memoryview, count: int, timestamp: int) -> None:  # the records, one after the other
+        super().__init__(timestamp)
+        self._made, self._relative_offset = records, count
+        self.close()
+
+    def _records(self) -> bytes:
+        return bytes(self._made)
 
     def size(self) -> int:
         """Bytes of the batch."""
-        return int(HEADER.size) + len(self._records)
+        return HEADER_BYTES + len(self._made)
 
 
 def record_batches(
@@ -64,7 +99,8 @@ def record_batches(
     key_lengths, value_lengths = _lengths(keys), _lengths(values)
     ends = np.cumsum(key_lengths + value_lengths + OVERHEAD)
     cuts = [
-        _cuts(ends, count, upto, max_bytes - HEADER.size) for count, upto in zip(counts, np.cumsum(counts), strict=True)
+        _cuts(ends, count, upto, max_bytes - HEADER_BYTES)
+        for count, upto in zip(counts, np.cumsum(counts), strict=True)
     ]
     starts = np.array([start for part in cuts for start, _end in part], np.int64)
     numbers = np.arange(len(keys)) - np.repeat(starts, np.diff(starts, append=len(keys)))

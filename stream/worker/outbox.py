@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.kafka import PATIENCE_SECONDS, producer_options, started
 from stream.settings import KafkaSettings
+from stream.wire.gathered import GatheredBatch, Headers
 
 BATCH_BYTES = 512 * 1024  # half of what Kafka's topics take by default; a larger record gets a batch of its own
 
@@ -38,34 +39,29 @@ async def start_producer(kafka: KafkaSettings) -> AIOKafkaProducer:
 class Outbox:
     """Records of one micro-batch; nothing is sent before `deliver`."""
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
-        self._producer = producer
-        self._batches: dict[TopicPartition, list[BatchBuilder]] = {}
+    def __init__(self, producer: AIOKafkaProducer, compression: str = "none") -> None:
+        self._producer, self._compression = producer, compression
+        self._now = time.time_ns() // 1_000_000
+        self._batches: dict[TopicPartition, list[GatheredBatch]] = {}
 
     def add(
-        self,
-        topic: str,
-        partition: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Sequence[tuple[str, bytes | None]] | None = None,
+        self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers | None = None
     ) -> None:
         """One more record, behind those added before it."""
         batches = self._of(topic, partition)
-        if batches[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
-            batches.append(self._producer.create_batch())
-            # an empty batch takes a record of any size
-            batches[-1].append(timestamp=None, key=key, value=value, headers=headers)
+        if not batches[-1].add(key, value, headers):
+            batches.append(self._empty())
+            batches[-1].add(key, value, headers)
 
     def add_all(self, topic: str, partition: int, records: Iterable[tuple[bytes, bytes]]) -> None:
         """`add` for each key and value."""
         batches = self._of(topic, partition)
-        append = batches[-1].append
+        add = batches[-1].add
         for key, value in records:
-            if append(timestamp=None, key=key, value=value) is None:
-                batches.append(self._producer.create_batch())
-                append = batches[-1].append
-                append(timestamp=None, key=key, value=value)
+            if not add(key, value):
+                batches.append(self._empty())
+                add = batches[-1].add
+                add(key, value)
 
     async def deliver(self) -> dict[TopicPartition, Delivered]:
         """Sends everything and returns once Kafka has all of it. Raises KafkaError if it has not."""
@@ -73,14 +69,17 @@ class Outbox:
         delivered = await asyncio.gather(*(self._deliver(tp, self._batches[tp]) for tp in partitions))
         return dict(zip(partitions, delivered, strict=True))
 
-    def _of(self, topic: str, partition: int) -> list[BatchBuilder]:
+    def _empty(self) -> GatheredBatch:
+        return GatheredBatch(BATCH_BYTES, self._now, self._compression)
+
+    def _of(self, topic: str, partition: int) -> list[GatheredBatch]:
         """The batches of a partition; the last one takes more."""
         batches = self._batches.get((topic, partition))  # which a TopicPartition equals
         if batches is None:
-            batches = self._batches[TopicPartition(topic, partition)] = [self._producer.create_batch()]
+            batches = self._batches[TopicPartition(topic, partition)] = [self._empty()]
         return batches
 
-    async def _deliver(self, tp: TopicPartition, batches: list[BatchBuilder]) -> Delivered:
+    async def _deliver(self, tp: TopicPartition, batches: list[GatheredBatch]) -> Delivered:
         deliveries = [await self._producer.send_batch(batch, tp.topic, partition=tp.partition) for batch in batches]
         written = await asyncio.gather(*deliveries)
         count = sum(batch.record_count() for batch in batches)

@@ -97,7 +97,7 @@ class MicroBatch:
             touched = fold(decoded, self._row, measuring.scored)
         # 4. recommend
         asking = self._requests.ask(requests, serving, answers, self._row_after(touched if requests else ()))
-        outbox = Outbox(self._producer)
+        outbox = Outbox(self._producer, self._settings.kafka.compression)
         lists, wanted, rows = await self._recommend(touched, asking.queries(), serving, answers, outbox)
         scored = measuring.score(touched, await self._between(touched, serving), serving)
         replied = self._requests.reply(asking, wanted, answers)

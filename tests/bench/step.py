@@ -35,7 +35,6 @@ from stream.wire.messages import Item
 from stream.worker import measuring
 from stream.worker.batch import Chunk
 from stream.worker.knowledge import Knowledge
-from stream.worker.outbox import BATCH_BYTES
 from stream.worker.step import MicroBatch
 
 CHUNK = 128  # records
@@ -44,10 +43,6 @@ NOW = 1_800_000_000_000
 
 class Producer:
     """Takes everything at once."""
-
-    def create_batch(self) -> BatchBuilder:
-        """As aiokafka's producer."""
-        return BatchBuilder(BATCH_BYTES, 0)
 
     async def send_batch(self, batch: BatchBuilder, _topic: str, *, partition: int) -> asyncio.Future[Any]:
         """Builds the batch as the sender does."""

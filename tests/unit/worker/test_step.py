@@ -33,9 +33,6 @@ class Producer:
         self.gate = asyncio.Event()
         self.sent: list[tuple[str, bytes, bytes]] = []  # topic, key, value
 
-    def create_batch(self) -> BatchBuilder:
-        return BatchBuilder(1 << 20, 0)
-
     async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Task[Any]:
         for written in DefaultRecordBatch(batch._build()):
             self.sent.append((topic, written.key, written.value))

@@ -1,0 +1,80 @@
+"""Batches gathered message by message are those that the Kafka client would make."""
+
+from __future__ import annotations
+
+import pytest
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from stream.wire.gathered import GatheredBatch, Headers
+from stream.wire.record_batches import CODECS
+
+NOW = 1_795_435_200_000
+Message = tuple[bytes | None, bytes | None, Headers]
+
+# Lengths on both sides of where a length takes a byte more.
+texts = st.one_of(
+    st.none(), st.binary(max_size=70), st.integers(60, 70).map(bytes), st.integers(8_180, 8_200).map(bytes)
+)
+headers = st.lists(st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=70)), max_size=3)
+messages = st.lists(st.tuples(texts, texts, headers), max_size=120)
+
+
+def gathered(part: list[Message], room: int = 1 << 24, codec: str = "none") -> list[GatheredBatch]:
+    """Batches of them, each begun when the one before is full."""
+    batches = [GatheredBatch(room, NOW, codec)]
+    for message in part:
+        if not batches[-1].add(*message):
+            batches.append(GatheredBatch(room, NOW, codec))
+            assert batches[-1].add(*message)
+    return batches
+
+
+def plain(part: list[Message], room: int = 1 << 24) -> list[BatchBuilder]:
+    """The same with the client's builder."""
+    batches = [BatchBuilder(room, 0)]
+    for key, value, of_one in part:
+        if batches[-1].append(timestamp=NOW, key=key, value=value, headers=of_one) is None:
+            batches.append(BatchBuilder(room, 0))
+            assert batches[-1].append(timestamp=NOW, key=key, value=value, headers=of_one)
+    return batches
+
+
+@given(part=messages, producer=st.tuples(*3 * [st.integers(-1, 1_000)]))
+@example(part=[(b"", b"", [])] * 9_000, producer=(7, 1, 0))  # numbers of three bytes
+@example(part=[(None, bytes(70_000), [])], producer=(7, 1, 0))  # longer than what is remembered
+@settings(max_examples=60, deadline=None)
+def test_the_same_bytes_as_the_client(part: list[Message], producer: tuple[int, int, int]) -> None:
+    """Byte for byte; built again, as for a retry, it is the same."""
+    (ours,), (theirs,) = gathered(part), plain(part)
+    for batch in (ours, theirs):
+        batch._set_producer_state(*producer)
+    assert ours.size() == theirs.size()
+    if part:  # the client leaves out the time of a batch without messages
+        assert ours._build() == bytes(theirs._build()) == ours._build()
+    assert (ours.record_count(), ours.closed()) == (theirs.record_count(), bool(part))
+
+
+@given(part=messages, room=st.integers(100, 20_000))
+@settings(max_examples=60, deadline=None)
+def test_batches_are_as_full_as_the_clients(part: list[Message], room: int) -> None:
+    """No larger than they may be, but for a message that has one to itself."""
+    ours, theirs = gathered(part, room), plain(part, room)
+    assert [batch.record_count() for batch in ours] == [batch.record_count() for batch in theirs]
+    assert all(len(batch._build()) <= room or batch.record_count() == 1 for batch in ours if batch.record_count())
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(part=messages.filter(len))
+@settings(max_examples=20, deadline=None)
+def test_the_clients_reader_finds_every_message(codec: str, part: list[Message]) -> None:
+    """However they are packed; there is a right check sum."""
+    (batch,) = gathered(part, codec=codec)
+    read = MemoryRecords(batch._build()).next_batch()
+    assert read.validate_crc()
+    assert [(record.key, record.value, [*record.headers], record.timestamp) for record in read] == [
+        (*message, NOW) for message in part
+    ]
+    assert read.compression_type == CODECS[codec][0]
