@@ -91,7 +91,7 @@ class Ranker:
     def _compiled(self) -> tuple[Any, ...]:
         """The parameters as the compiled loop takes them; without hidden units before anything is learned."""
         a, units = self._arrays, HIDDEN if self.trained else 0
-        missing = -self.features % ranking.LANES
+        missing = -self.features % ranking.TERMS
         return (
             a["mean"],
             np.float32(1.0) / a["scale"],

@@ -31,11 +31,11 @@ def test_scores_are_those_of_the_formula(count: int, *, trained: bool) -> None:
 
 
 def test_a_score_does_not_depend_on_who_else_is_scored() -> None:
-    """Alone, in fives and all together: equal to the last bit."""
+    """Alone, in few, in many and all together: equal to the last bit."""
     ranker = a_ranker(47, trained=True)
     features = np.random.default_rng(8).normal(size=(1_003, 47)).astype(np.float32)
     together = ranker.score(features)
-    for size in (1, 5):
+    for size in (1, 5, 16, 100, 129, 300):
         parts = [ranker.score(features[at : at + size]) for at in range(0, len(features), size)]
         np.testing.assert_array_equal(np.concatenate(parts), together)
 
