@@ -45,8 +45,8 @@ class GatheredBatch(Batch):
     def add(self, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> bool:
         """Adds a message; False where it does not fit."""
         number, tail = _VARINTS[self._relative_offset], NO_HEADERS if not headers else _headers(headers)
-        key_size, value_size = (_NULL if text is None else _VARINTS[len(text)] for text in (key, value))
-        key, value = key or b"", value or b""
+        key_size, key = (_NULL, b"") if key is None else (_VARINTS[len(key)], key)
+        value_size, value = (_NULL, b"") if value is None else (_VARINTS[len(value)], value)
         size = 2 + len(number) + len(key_size) + len(key) + len(value_size) + len(value) + len(tail)
         size_written = _VARINTS[size]
         after = self._size + len(size_written) + size
@@ -56,6 +56,22 @@ class GatheredBatch(Batch):
         self._relative_offset += 1
         self._size = after
         return True
+
+    def add_all(self, messages: Sequence[tuple[bytes, bytes]]) -> int:
+        """`add` for each key and value; returns how many of them fit, the first ones."""
+        varints, pieces, size, number = _VARINTS, self._pieces, self._size, self._relative_offset
+        first = number
+        for key, value in messages:
+            named, key_size, value_size = varints[number], varints[len(key)], varints[len(value)]
+            record = 3 + len(named) + len(key_size) + len(key) + len(value_size) + len(value)
+            record_size = varints[record]
+            after = size + len(record_size) + record
+            if after > self._room and number:
+                break
+            pieces += (record_size, ATTRIBUTES_AND_TIME, named, key_size, key, value_size, value, NO_HEADERS)
+            number, size = number + 1, after
+        self._relative_offset, self._size = number, size
+        return number - first
 
     def _records(self) -> bytes:
         records = b"".join(self._pieces)

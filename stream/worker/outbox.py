@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -53,15 +53,12 @@ class Outbox:
             batches.append(self._empty())
             batches[-1].add(key, value, headers)
 
-    def add_all(self, topic: str, partition: int, records: Iterable[tuple[bytes, bytes]]) -> None:
+    def add_all(self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes]]) -> None:
         """`add` for each key and value."""
         batches = self._of(topic, partition)
-        add = batches[-1].add
-        for key, value in records:
-            if not add(key, value):
-                batches.append(self._empty())
-                add = batches[-1].add
-                add(key, value)
+        while (fitting := batches[-1].add_all(records)) < len(records):
+            records = records[fitting:]
+            batches.append(self._empty())
 
     async def deliver(self) -> dict[TopicPartition, Delivered]:
         """Sends everything and returns once Kafka has all of it. Raises KafkaError if it has not."""

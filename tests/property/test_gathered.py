@@ -66,6 +66,21 @@ def test_batches_are_as_full_as_the_clients(part: list[Message], room: int) -> N
     assert all(len(batch._build()) <= room or batch.record_count() == 1 for batch in ours if batch.record_count())
 
 
+@given(
+    part=st.lists(st.tuples(st.binary(max_size=70), st.binary(max_size=70)), max_size=120), room=st.integers(100, 5_000)
+)
+@settings(max_examples=60, deadline=None)
+def test_many_at_once_are_as_one_by_one(part: list[tuple[bytes, bytes]], room: int) -> None:
+    """The same batches; each says how many fit."""
+    batches, left = [GatheredBatch(room, NOW)], part
+    while (fitting := batches[-1].add_all(left)) < len(left):
+        left = left[fitting:]
+        batches.append(GatheredBatch(room, NOW))
+    singly = gathered([(key, value, []) for key, value in part], room)
+    assert [batch._build() for batch in batches] == [batch._build() for batch in singly]
+    assert [batch.record_count() for batch in batches] == [batch.record_count() for batch in singly]
+
+
 @pytest.mark.parametrize("codec", CODECS)
 @given(part=messages.filter(len))
 @settings(max_examples=20, deadline=None)
