@@ -1,4 +1,4 @@
-"""A record batch to which messages are added one by one, in Kafka's format 2: its pieces are joined once.
+"""A record batch to which messages are added one by one, in Kafka's format 2: its pieces are joined, not appended.
 
 https://kafka.apache.org/documentation/#recordbatch
 """
@@ -40,7 +40,8 @@ class GatheredBatch(Batch):
     def __init__(self, room: int, timestamp: int, codec: str = "none") -> None:
         super().__init__(timestamp, codec)
         self._room, self._size = room, HEADER_BYTES
-        self._pieces: list[bytes] = []
+        self._joined: list[bytes] = []  # the first messages
+        self._pieces: list[bytes] = []  # those behind them
 
     def add(self, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> bool:
         """Adds a message; False where it does not fit."""
@@ -58,7 +59,10 @@ class GatheredBatch(Batch):
         return True
 
     def add_all(self, messages: Sequence[tuple[bytes, bytes]]) -> int:
-        """`add` for each key and value; returns how many of them fit, the first ones."""
+        """`add` for each key and value; returns how many of them fit, the first ones.
+
+        They are copied at once: the memory that they took is still near for those that are made next.
+        """
         varints, pieces, size, number = _VARINTS, self._pieces, self._size, self._relative_offset
         first = number
         for key, value in messages:
@@ -70,11 +74,14 @@ class GatheredBatch(Batch):
                 break
             pieces += (record_size, ATTRIBUTES_AND_TIME, named, key_size, key, value_size, value, NO_HEADERS)
             number, size = number + 1, after
+        self._joined.append(b"".join(pieces))
+        pieces.clear()
         self._relative_offset, self._size = number, size
         return number - first
 
     def _records(self) -> bytes:
-        records = b"".join(self._pieces)
+        records = b"".join((*self._joined, *self._pieces))
+        self._joined.clear()
         self._pieces.clear()
         return records
 
