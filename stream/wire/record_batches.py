@@ -55,6 +55,10 @@ class Batch(BatchBuilder):  # type: ignore[misc]  # aiokafka is untyped
         """All of them, one after the other."""
         raise NotImplementedError
 
+    def append(self, **_message: object) -> object:
+        """Takes nothing, as a full batch: `AIOKafkaProducer.send` begins one of its own."""
+        return None
+
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         self._producer = (producer_id, producer_epoch, base_sequence)
 
