@@ -54,15 +54,13 @@ def items_json(
     count = len(item_ids)
     if count == 0:
         return b"[]"
-    heads = [*map(_HEADS.__getitem__, item_ids)]
-    if propensities.count(1.0) == count:  # nothing drawn by lot: most lists
-        columns: tuple[list[bytes], ...] = (heads, _numbers(scores), [*map(_CERTAIN.__getitem__, sources)])
-    else:
-        numbers = _numbers(scores + propensities)
-        columns = (heads, numbers[:count], [*map(_SOURCES.__getitem__, sources)], numbers[count:])
-    pieces = [b""] * (len(columns) * count)
-    for at, column in enumerate(columns):
-        pieces[at :: len(columns)] = column  # half the time of chained tuples
+    heads, tails = [*map(_HEADS.__getitem__, item_ids)], [*map(_CERTAIN.__getitem__, sources)]
+    if propensities.count(1.0) < count:
+        for at, propensity in enumerate(propensities):
+            if propensity != 1.0:  # drawn by lot
+                tails[at] = _SOURCES[sources[at]] + _JSON.encode(propensity)
+    pieces = [b""] * (3 * count)
+    pieces[::3], pieces[1::3], pieces[2::3] = heads, _numbers(scores), tails  # half the time of chained tuples
     return b"[" + b"".join(pieces)[len(_BETWEEN) :] + b',"reason":null}]'
 
 
