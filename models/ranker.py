@@ -91,13 +91,13 @@ class Ranker:
     def _compiled(self) -> tuple[Any, ...]:
         """The parameters as the compiled loop takes them; without hidden units before anything is learned."""
         a, units = self._arrays, HIDDEN if self.trained else 0
-        missing = -self.features % ranking.TERMS
+        terms, hidden = -self.features % ranking.TERMS, -len(a["outer"][:units]) % ranking.UNITS
         return (
             a["mean"],
             np.float32(1.0) / a["scale"],
             np.float32(LIMIT),
-            np.pad(a["linear"], (0, missing)),
-            np.pad(a["inner"][:units], ((0, 0), (0, missing))),
-            a["bias"][:units],
-            a["outer"][:units],
+            np.pad(a["linear"], (0, terms)),
+            np.pad(a["inner"][:units], ((0, hidden), (0, terms))),
+            np.pad(a["bias"][:units], (0, hidden)),
+            np.pad(a["outer"][:units], (0, hidden)),
         )

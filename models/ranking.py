@@ -13,7 +13,7 @@ from numba import njit
 
 ABREAST = 128  # candidates, for which each weight is read once; what is kept of them fits into the nearest cache
 WHOLE = 16  # to a multiple of which they are filled up: a processor's vectors, or two of them, are always full
-UNITS, TERMS = 2, 4  # hidden units summed together, and terms of each sum added together; features are padded to these
+UNITS, TERMS = 2, 4  # hidden units summed together, and terms of each sum added together; both are padded to these
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
@@ -28,7 +28,10 @@ def score(
     outer: Any,
     out: Any,
 ) -> None:
-    """Scores of candidates, `features` (M, F), into `out` (M,); `linear` (P,) and `inner` (hidden, P) are padded."""
+    """Scores of candidates, `features` (M, F), into `out` (M,).
+
+    `linear` (P,), `inner` (H, P), `bias` and `outer` (H,) are padded with zeros.
+    """
     count, zero = features.shape[0], np.float32(0.0)
     standard, totals = np.zeros((linear.size, ABREAST), np.float32), np.zeros(ABREAST, np.float32)
     hidden = np.zeros((UNITS, ABREAST), np.float32)

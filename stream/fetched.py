@@ -96,10 +96,11 @@ def _readable(raw: memoryview) -> _DefaultRecordBatchPy:
 class PartitionRecords(UpstreamPartitionRecords):  # type: ignore[misc]
     """What was fetched of a partition."""
 
+    _records_iterator: Iterator[FetchedRecord]
+
     def __init__(self, tp: Any, records: KeptRecords, *more: Any) -> None:  # noqa: ANN401
         super().__init__(tp, records, *more)
         self._fetched = records.fetched
-        self._records_iterator: Iterator[FetchedRecord]
 
     def __iter__(self) -> Iterator[FetchedRecord]:
         """What is left, without a call for each record."""

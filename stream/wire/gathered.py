@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stream.wire.record_batches import HEADER_BYTES, Batch
+from aiokafka.record.util import encode_varint
+
+from stream.wire.record_batches import HEADER, Batch
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -16,14 +18,11 @@ KEPT = 1 << 16  # numbers from which on none is remembered
 
 
 class _Varints(dict[int, bytes]):
-    """Numbers from -1 on as Kafka writes them: in groups of seven bits after the sign, the lowest first."""
+    """Numbers from -1, which is that of null, as Kafka writes them."""
 
     def __missing__(self, number: int) -> bytes:
-        left, groups = 2 * number if number >= 0 else 1, bytearray()
-        while left >= 0x80:
-            groups.append(left & 0x7F | 0x80)
-            left >>= 7
-        groups.append(left)
+        groups = bytearray()
+        encode_varint(number, groups.append)
         written = bytes(groups)
         if number < KEPT:
             self[number] = written
@@ -39,50 +38,38 @@ class GatheredBatch(Batch):
 
     def __init__(self, room: int, timestamp: int, codec: str = "none") -> None:
         super().__init__(timestamp, codec)
-        self._room, self._size = room, HEADER_BYTES
-        self._joined: list[bytes] = []  # the first messages
-        self._pieces: list[bytes] = []  # those behind them
+        self._room, self._size = room, int(HEADER.size)
+        self._joined: list[bytes] = []
 
     def add(self, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> bool:
         """Adds a message; False where it does not fit."""
-        number, tail = _VARINTS[self._relative_offset], NO_HEADERS if not headers else _headers(headers)
-        key_size, key = (_NULL, b"") if key is None else (_VARINTS[len(key)], key)
-        value_size, value = (_NULL, b"") if value is None else (_VARINTS[len(value)], value)
-        size = 2 + len(number) + len(key_size) + len(key) + len(value_size) + len(value) + len(tail)
-        size_written = _VARINTS[size]
-        after = self._size + len(size_written) + size
-        if after > self._room and self._relative_offset:
-            return False
-        self._pieces += (size_written, ATTRIBUTES_AND_TIME, number, key_size, key, value_size, value, tail)
-        self._relative_offset += 1
-        self._size = after
-        return True
+        return self.add_all([(key, value)], _headers(headers) if headers else NO_HEADERS) == 1
 
-    def add_all(self, messages: Sequence[tuple[bytes, bytes]]) -> int:
-        """`add` for each key and value; returns how many of them fit, the first ones.
+    def add_all(self, messages: Sequence[tuple[bytes | None, bytes | None]], headers: bytes = NO_HEADERS) -> int:
+        """Adds messages, all with the same `headers`, as they are written; returns how many fit, the first ones.
 
         They are copied at once: the memory that they took is still near for those that are made next.
         """
-        varints, pieces, size, number = _VARINTS, self._pieces, self._size, self._relative_offset
-        first = number
+        varints, size, number = _VARINTS, self._size, self._relative_offset
+        pieces: list[bytes] = []
         for key, value in messages:
-            named, key_size, value_size = varints[number], varints[len(key)], varints[len(value)]
-            record = 3 + len(named) + len(key_size) + len(key) + len(value_size) + len(value)
+            named, key_bytes, value_bytes = varints[number], key or b"", value or b""
+            key_size = _NULL if key is None else varints[len(key)]
+            value_size = _NULL if value is None else varints[len(value)]
+            record = 2 + len(named) + len(key_size) + len(key_bytes) + len(value_size) + len(value_bytes) + len(headers)
             record_size = varints[record]
             after = size + len(record_size) + record
             if after > self._room and number:
                 break
-            pieces += (record_size, ATTRIBUTES_AND_TIME, named, key_size, key, value_size, value, NO_HEADERS)
+            pieces += (record_size, ATTRIBUTES_AND_TIME, named, key_size, key_bytes, value_size, value_bytes, headers)
             number, size = number + 1, after
         self._joined.append(b"".join(pieces))
-        pieces.clear()
-        self._relative_offset, self._size = number, size
-        return number - first
+        added, self._relative_offset, self._size = number - self._relative_offset, number, size
+        return added
 
     def _records(self) -> bytes:
-        records = b"".join((*self._joined, *self._pieces))
+        records = b"".join(self._joined)
         self._joined.clear()
-        self._pieces.clear()
         return records
 
     def size(self) -> int:

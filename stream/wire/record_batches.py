@@ -16,15 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBase
 
 Ints = npt.NDArray[np.int64]
 
-HEADER, DESCRIBED = (
-    struct.Struct(">qiibI"),
-    struct.Struct(">hiqqqhii"),
-)  # what the check sum is of begins with the latter
-HEADER_BYTES = HEADER.size + DESCRIBED.size
-AFTER_LENGTH = 12  # bytes of a batch up to where its length counts from
+HEADER = DefaultRecordBase.HEADER_STRUCT
 MAGIC, NO_LEADER_EPOCH = 2, -1
 # As a batch's attributes number them.
 CODECS: Mapping[str, tuple[int, Callable[[bytes], bytes]]] = {
@@ -68,11 +64,13 @@ class Batch(BatchBuilder):  # type: ignore[misc]  # aiokafka is untyped
             attributes, compressed = CODECS[self._codec]
             records = compressed(self._records())
             count, moment = self._relative_offset, self._timestamp
-            described = DESCRIBED.pack(attributes, count - 1, moment, moment, *self._producer, count)
-            crc = google_crc32c.extend(google_crc32c.value(described), records)
-            length = HEADER_BYTES - AFTER_LENGTH + len(records)
-            header = HEADER.pack(0, length, NO_LEADER_EPOCH, MAGIC, crc)
-            self._buffer = b"".join((header, described, records))
+            described = (attributes, count - 1, moment, moment, *self._producer, count)
+            length = HEADER.size - DefaultRecordBase.AFTER_LEN_OFFSET + len(records)
+            header = bytearray(HEADER.pack(0, length, NO_LEADER_EPOCH, MAGIC, 0, *described))
+            crc = google_crc32c.value(bytes(header[DefaultRecordBase.ATTRIBUTES_OFFSET :]))
+            crc = google_crc32c.extend(crc, records)
+            struct.pack_into(">I", header, DefaultRecordBase.CRC_OFFSET, crc)
+            self._buffer = b"".join((header, records))
         return self._buffer
 
 
@@ -89,7 +87,7 @@ class MadeBatch(Batch):
 
     def size(self) -> int:
         """Bytes of the batch."""
-        return HEADER_BYTES + len(self._made)
+        return int(HEADER.size) + len(self._made)
 
 
 def record_batches(
@@ -103,8 +101,7 @@ def record_batches(
     key_lengths, value_lengths = _lengths(keys), _lengths(values)
     ends = np.cumsum(key_lengths + value_lengths + OVERHEAD)
     cuts = [
-        _cuts(ends, count, upto, max_bytes - HEADER_BYTES)
-        for count, upto in zip(counts, np.cumsum(counts), strict=True)
+        _cuts(ends, count, upto, max_bytes - HEADER.size) for count, upto in zip(counts, np.cumsum(counts), strict=True)
     ]
     starts = np.array([start for part in cuts for start, _end in part], np.int64)
     numbers = np.arange(len(keys)) - np.repeat(starts, np.diff(starts, append=len(keys)))

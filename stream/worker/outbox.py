@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from stream.kafka import PATIENCE_SECONDS, producer_options, started
+from stream.kafka import PATIENCE_SECONDS, client_options, started
 from stream.settings import KafkaSettings
 from stream.wire.gathered import GatheredBatch, Headers
 
@@ -26,11 +26,10 @@ class Delivered(NamedTuple):
 async def start_producer(kafka: KafkaSettings) -> AIOKafkaProducer:
     """A connected producer that retries without repeating (idempotent, acks=all)."""
     producer = AIOKafkaProducer(
-        **producer_options(kafka),
+        **client_options(kafka),
         enable_idempotence=True,
         acks="all",
         linger_ms=0,
-        max_batch_size=BATCH_BYTES,
         request_timeout_ms=int(PATIENCE_SECONDS * 1000),
     )
     return await started(producer)
@@ -39,7 +38,7 @@ async def start_producer(kafka: KafkaSettings) -> AIOKafkaProducer:
 class Outbox:
     """Records of one micro-batch; nothing is sent before `deliver`."""
 
-    def __init__(self, producer: AIOKafkaProducer, compression: str = "none") -> None:
+    def __init__(self, producer: AIOKafkaProducer, compression: str) -> None:
         self._producer, self._compression = producer, compression
         self._now = time.time_ns() // 1_000_000
         self._batches: dict[TopicPartition, list[GatheredBatch]] = {}

@@ -40,6 +40,16 @@ def test_a_score_does_not_depend_on_who_else_is_scored() -> None:
         np.testing.assert_array_equal(np.concatenate(parts), together)
 
 
+def test_any_number_of_hidden_units() -> None:
+    """An artifact may have fewer than ours: the others count as if they were not there."""
+    ranker = a_ranker(7, trained=True)
+    features = np.random.default_rng(9).normal(size=(40, 7)).astype(np.float32)
+    arrays = ranker.arrays()
+    fewer = Ranker({**arrays, **{name: arrays[name][:-1] for name in ("inner", "bias", "outer")}})
+    arrays["outer"] = np.append(arrays["outer"][:-1], 0.0)
+    np.testing.assert_array_equal(fewer.score(features), Ranker(arrays).score(features))
+
+
 def test_what_is_not_finite_stays_so() -> None:
     """A ranker with a parameter that is no number gives no scores that look like some: the gate must see it."""
     arrays = a_ranker(5, trained=True).arrays()
