@@ -108,11 +108,17 @@ def source_names(bits: int, memories: Sequence[str]) -> list[str]:
 
 
 class SourceNames(dict[int, tuple[str, ...]]):
-    """`source_names` by their bits, made when first asked for."""
+    """`source_names` by their bits, made when first asked for.
+
+    `texts`: all of them as JSON, in the order of their bits, one behind the other, and where each begins.
+    """
 
     def __init__(self, memories: Sequence[str]) -> None:
         super().__init__()
         self._memories = memories
+        texts = [f'"{name}"'.encode() for name in (*FIXED_SOURCES, *memories)]  # names of modules
+        starts = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+        self.texts = frozen(np.frombuffer(b"".join(texts), np.uint8), np.uint8), frozen(starts, np.int64)
 
     def __missing__(self, bits: int) -> tuple[str, ...]:
         names = self[bits] = tuple(source_names(bits, self._memories))

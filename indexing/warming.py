@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from indexing.candidates import Found, kinds_of, union
+from indexing.candidates import Found, SourceNames, kinds_of, union
 from indexing.habits import Habits
 from indexing.histories import HistoryBatch, Interactions
 from indexing.item_facts import ItemFacts
+from indexing.list_text import place, write
 from indexing.lists import best_of_lists, explorable
 from indexing.owned import bought_before, to_buy_again
 from indexing.source import Contents
@@ -54,3 +55,8 @@ def compile_kernels() -> None:
     lots, result = np.zeros(1, np.uint64), (positions, np.zeros((1, 1), np.float32), counts.copy())
     keys = keys[candidates.rows]
     best_of_lists(keys, scores, candidates.starts, counts, cold, 0, lots, candidates.sources, result)
+    columns = candidates.rows.copy(), np.zeros(1), candidates.sources.copy(), np.zeros(1)
+    lists = (*(column[:1].reshape(1, 1) for column in columns), counts)
+    place(positions, (candidates.rows, scores, candidates.sources), result[1], counts - 1, lists)
+    texts = np.zeros(2, np.uint8), np.arange(3), everything
+    write(lists, texts[:2], texts[2], SourceNames(()).texts)

@@ -11,7 +11,6 @@ import numpy as np
 from indexing.columns import ANN, NEW, TRENDING
 from indexing.histories import Floats, Int64s
 from indexing.vectors import nearest_of
-from stream.knowledge.choosing import Ranking
 from stream.knowledge.popularity import LivePopularity
 from stream.knowledge.served import Bools, ServedItems
 from stream.knowledge.snapshot import PER_SOURCE, Fresh, Snapshot
@@ -29,29 +28,12 @@ class Places:
     chances: list[float] = field(default_factory=list)
     drawn: int = 0
 
-    def shorten(self, size: int) -> None:
-        """Leaves the first so many."""
-        for column in (self.rows, self.scores, self.bits, self.chances):
-            del column[size:]
-
     def extend(self, rows: Sequence[int], scores: Sequence[float], bits: Sequence[int]) -> None:
         """Adds places at the end, for certain."""
         self.rows.extend(rows)
         self.scores.extend(scores)
         self.bits.extend(bits)
         self.chances.extend([1.0] * len(rows))
-
-
-def ranked_places(ranking: Ranking) -> list[Places]:
-    """One list for each user of a ranking."""
-    if len(ranking.candidates.rows) == 0:
-        return [Places() for _ in ranking.positions]
-    positions, found = ranking.positions, ranking.candidates
-    rows, scores, bits = (column[positions].tolist() for column in (found.rows, ranking.scores, found.sources))
-    lists = list(map(Places, rows, scores, bits, ranking.chances.tolist(), ranking.drawn.tolist()))
-    for at in (positions[:, -1] < 0).nonzero()[0].tolist() if positions.size else ():
-        lists[at].shorten(int(np.count_nonzero(positions[at] >= 0)))
-    return lists
 
 
 def fill(places: Places, count: int, vector: Floats, *, snapshot: Snapshot, fresh: Fresh, allowed: Bools) -> None:

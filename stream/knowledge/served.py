@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from indexing.histories import Int32s
+from indexing.histories import Int32s, Int64s
 from models.vocabulary import UNKNOWN, Vocabulary
 from stream.knowledge.catalogue import Catalogue, Column, asks_for_attributes
 from stream.wire.messages import Filters
 
 Bools = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
+
+TAKEN_AT_ONCE = 10_000  # ids, so that other threads have their turns
+ESCAPED = np.isin(np.arange(256), [*range(0x20), *b'"\\'])  # bytes that JSON writes otherwise
+
+
+class ItemTexts:
+    """The ids of a growing list of items in UTF-8, one behind the other, for compiled loops."""
+
+    def __init__(self) -> None:
+        self._texts = Column(np.uint8)
+        self._starts = Column(np.int64, [0])
+        self._plain = Column(np.bool_)
+
+    def extend(self, item_ids: Sequence[str]) -> None:
+        """Adds ids at the end."""
+        for first in range(0, len(item_ids), TAKEN_AT_ONCE):
+            encoded = [item_id.encode() for item_id in item_ids[first : first + TAKEN_AT_ONCE]]
+            texts = np.frombuffer(b"".join(encoded), np.uint8)
+            starts = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+            escaped = np.cumsum(np.append(False, ESCAPED[texts]), dtype=np.int64)[starts]
+            self._starts.extend(starts[1:] + len(self._texts))
+            self._texts.extend(texts)
+            self._plain.extend(np.diff(escaped) == 0)
+
+    @property
+    def columns(self) -> tuple[tuple[Bytes, Int64s], Bools]:
+        """All ids and where each begins, (N + E + 1,), and whether JSON has them as they are, (N + E,)."""
+        return (self._texts.values, self._starts.values), self._plain.values
 
 
 class ServedItems:
@@ -24,6 +53,8 @@ class ServedItems:
         self.catalogue = catalogue
         self.newer: list[str] = []
         self._ids = vocabulary.ids.copy()
+        self._texts = ItemTexts()
+        self._texts.extend(self._ids)
         self._newer_rows: dict[str, int] = {}
         numbers = np.fromiter(map(catalogue.number, vocabulary.ids), np.int32, len(vocabulary))
         self._numbers = Column(np.int32, numbers)
@@ -43,6 +74,11 @@ class ServedItems:
     def keys(self) -> npt.NDArray[np.int64]:
         """The order of rows with equal scores, (N + E,): newer ones by a digest of their ids, whenever they came."""
         return self._keys.values
+
+    @property
+    def texts(self) -> ItemTexts:
+        """The ids of all rows."""
+        return self._texts
 
     def row(self, item_id: str) -> int:
         """The row of an item, -1 when it has none."""
@@ -65,6 +101,7 @@ class ServedItems:
             self._newer_rows[item_id] = row
             self.newer.append(item_id)
             self._ids.append(item_id)
+            self._texts.extend([item_id])
             self._numbers.append(number)
             self._keys.append(len(self.vocabulary) + _digest(item_id))
             self._available.append(number < 0 or self.catalogue.available(number))
@@ -79,6 +116,7 @@ class ServedItems:
         self._newer_rows.update(zip(item_ids, range(size, size + len(item_ids)), strict=True))
         self.newer += item_ids
         self._ids += item_ids
+        self._texts.extend(item_ids)
         numbers = np.fromiter(map(self.catalogue.number, item_ids), np.int32, len(item_ids))
         self._numbers.extend(numbers)
         self._keys.extend(len(self.vocabulary) + np.fromiter(map(_digest, item_ids), np.int64, len(item_ids)))

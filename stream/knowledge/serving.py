@@ -15,15 +15,16 @@ import msgspec
 import numpy as np
 
 from indexing.candidates import Candidates, SourceNames
-from indexing.histories import HistoryBatch, Int64s
+from indexing.histories import HistoryBatch, Int32s, Int64s
 from indexing.vectors import one_thread
 from indexing.warming import compile_kernels
 from models.vocabulary import Vocabulary
 from stream.knowledge.catalogue import Catalogue, asks_for_attributes
 from stream.knowledge.explaining import because
 from stream.knowledge.fresh import FreshVectors
+from stream.knowledge.listed import Lists, RankedList
 from stream.knowledge.lots import lot
-from stream.knowledge.places import Places, Popular, fill, neighbours, ranked_places
+from stream.knowledge.places import Places, Popular, fill, neighbours
 from stream.knowledge.popularity import LivePopularity
 from stream.knowledge.served import Bools, ServedItems
 from stream.knowledge.snapshot import LONGEST_HISTORY, Fresh, Snapshot
@@ -59,20 +60,6 @@ class Query(msgspec.Struct, frozen=True):
     purchased: Sequence[str] = ()
     explain: bool = False
     intent: str | None = None
-
-
-class RankedList(msgspec.Struct, frozen=True):
-    """A list, best first, as columns. `because` holds empty lists unless asked for; `fallback` as in the message;
-    `drawn`: how many places were drawn by lot.
-    """
-
-    item_ids: list[str]
-    scores: list[float]
-    sources: list[tuple[str, ...]]
-    because: list[list[str]]
-    propensities: list[float]
-    fallback: str | None
-    drawn: int = 0
 
 
 class Serving:
@@ -128,10 +115,8 @@ class Serving:
         `stage` is entered with the name of each part of the work, for whoever wants to time it.
         """
         self._settle()
-        if self.snapshot is None:
-            return [self._popular_list(query, "no_artifact") for query in queries]
         slices = [queries[start : start + SLICE] for start in range(0, len(queries), SLICE)]
-        return [ranked for part in slices for ranked in self._recommend(self.snapshot, part, stage)]
+        return [ranked for part in slices for ranked in self._recommend(part, stage)]
 
     def similar(
         self, item_id: str, count: int = 20, filters: Filters = NO_FILTERS, purchased: Sequence[str] = ()
@@ -141,12 +126,16 @@ class Serving:
         row = self.items.row(item_id)
         query = Query((), (), (), 0, count, filters, purchased)
         allowed = self._allowed(query, item_id)
+        lists = self._empty([query])
         if self.snapshot is None or row < 0:
-            return self._popular_list(query, "no_artifact" if self.snapshot is None else "popular", allowed)
+            self._put_popular(lists, 0, query, "no_artifact" if self.snapshot is None else "popular", allowed)
+            return lists[0]
         fresh = self._fresh()
         places = neighbours(self.snapshot, row, fresh, count, allowed)
         fill(places, count, fresh.vectors[row], snapshot=self.snapshot, fresh=fresh, allowed=allowed)
-        return self._as_list(places, None, [row] * len(places.rows))
+        lists.put(0, places)
+        lists.because[0] = [[item_id]] * len(places.rows)
+        return lists[0]
 
     def popular(self, count: int) -> list[str]:
         """The list for everybody of whom nothing is known; also what personal lists are measured against."""
@@ -190,23 +179,25 @@ class Serving:
         assert self._vectors is not None
         return self._vectors.fresh(self.items.available, self.items.keys)
 
-    def _recommend(self, snapshot: Snapshot, queries: Sequence[Query], stage: Stage) -> list[RankedList]:
+    def _recommend(self, queries: Sequence[Query], stage: Stage) -> Lists:
         """Personal lists where anything of the history is known, popular ones elsewhere."""
+        lists, snapshot = self._empty(queries), self.snapshot
+        if snapshot is None:
+            for user, query in enumerate(queries):
+                self._put_popular(lists, user, query, "no_artifact")
+            return lists
         batch = self._histories(snapshot, queries)
         if batch.all_known():
-            return self._personal(snapshot, queries, batch, stage)
+            self._put_personal(lists, np.arange(len(queries)), queries, batch, stage)
+            return lists
         known = batch.known()
         users = np.flatnonzero(known)
-        if len(users) == len(queries):
-            return self._personal(snapshot, queries, batch, stage)
-        asked = [queries[user] for user in users.tolist()]
-        personal = iter(self._personal(snapshot, asked, batch.take(users), stage))
-        return [
-            next(personal)
-            if known[user]
-            else self._popular_list(query, "popular" if len(query.items) else "unknown_user")
-            for user, query in enumerate(queries)
-        ]
+        if len(users):
+            personal = queries if len(users) == len(queries) else [queries[user] for user in users.tolist()]
+            self._put_personal(lists, users, personal, batch.take(users), stage)
+        for user in np.flatnonzero(np.logical_not(known)).tolist():
+            self._put_popular(lists, user, queries[user], "popular" if len(queries[user].items) else "unknown_user")
+        return lists
 
     def _histories(self, snapshot: Snapshot, queries: Sequence[Query]) -> HistoryBatch:
         """Histories in which items newer than the snapshot have their rows, too."""
@@ -217,37 +208,33 @@ class Serving:
             batch.rows[unknown] = [self.items.newer_row(names[at]) for at in unknown]
         return batch
 
-    def _personal(
-        self, snapshot: Snapshot, queries: Sequence[Query], batch: HistoryBatch, stage: Stage
-    ) -> list[RankedList]:
-        """1. candidates, 2. the best of what each list may hold, in order, as lists."""
-        fresh = self._fresh()
+    def _put_personal(
+        self, lists: Lists, users: Int64s, queries: Sequence[Query], batch: HistoryBatch, stage: Stage
+    ) -> None:
+        """1. candidates, 2. the best of what each list may hold, in order, where `users` says."""
+        snapshot, fresh = self.snapshot, self._fresh()
+        assert snapshot is not None
         with stage("candidates"):
             candidates = snapshot.candidates(batch, fresh)
         with stage("rank"):
+            counts = [query.count for query in queries]
             ranking = snapshot.best(
                 candidates,
-                [query.count for query in queries],
+                counts,
                 fresh=fresh,
                 new_slots=self.new_slots,
                 listable=self._listable(queries, candidates),
                 lots=lambda user: self._lot(queries[user]),
             )
-            return self._lists(snapshot, queries, batch, ranked_places(ranking), fresh)
-
-    def _lists(
-        self, snapshot: Snapshot, queries: Sequence[Query], batch: HistoryBatch, lists: Sequence[Places], fresh: Fresh
-    ) -> list[RankedList]:
-        """1. exact search where the ranked candidates are too few, 2. reasons where they are asked for."""
-        for user, (query, places) in enumerate(zip(queries, lists, strict=True)):
-            if len(places.rows) < query.count:
-                self._complete(snapshot, places, query, batch.take(np.array([user])))
-        origins: list[list[int] | None] = [None] * len(queries)
-        for user, (query, places) in enumerate(zip(queries, lists, strict=True)):
-            if query.explain:
-                history = batch.rows[batch.starts[user] : batch.starts[user + 1]]
-                origins[user] = because(snapshot, fresh.vectors, history, places.rows, places.bits)
-        return [self._as_list(places, None, reasons) for places, reasons in zip(lists, origins, strict=True)]
+            lists.place(ranking, users)
+            for number in (lists.sizes[users] < counts).nonzero()[0].tolist():
+                places = lists.places(users[number])
+                self._complete(snapshot, places, queries[number], batch.take(np.array([number])))
+                lists.put(users[number], places)
+            for number, query in enumerate(queries):
+                if query.explain:
+                    history = batch.rows[batch.starts[number] : batch.starts[number + 1]]
+                    lists.because[int(users[number])] = self._because(lists.places(users[number]), history)
 
     def _complete(self, snapshot: Snapshot, places: Places, query: Query, history: HistoryBatch) -> None:
         """Fills a list by exact search, with what the user dislikes only when nothing else is left."""
@@ -257,6 +244,12 @@ class Serving:
             if len(places.rows) < query.count:
                 allowed = self._allowed(query, *disliked)
                 fill(places, query.count, vector, snapshot=snapshot, fresh=fresh, allowed=allowed)
+
+    def _because(self, places: Places, history: Int32s) -> list[list[str]]:
+        """What of a history (T,) each place follows from."""
+        assert self.snapshot is not None
+        origins = because(self.snapshot, self._fresh().vectors, history, places.rows, places.bits)
+        return [self.items.names([row] if row >= 0 else []) for row in origins]
 
     def _lot(self, query: Query) -> int:
         """What is drawn by: another number after each event of a user, the same wherever the list is made again."""
@@ -305,15 +298,11 @@ class Serving:
         snapshot = self.snapshot
         return snapshot is not None and 0 <= row < len(snapshot) and not snapshot.bought_again[row]
 
-    def _popular_list(self, query: Query, fallback: str, allowed: Bools | None = None) -> RankedList:
-        mask = self._allowed(query) if allowed is None else allowed
-        return self._as_list(self._popular.best(query.count, mask), fallback, None)
+    def _empty(self, queries: Sequence[Query]) -> Lists:
+        longest = max((query.count for query in queries), default=0)
+        return Lists(self.items, self._names_of_bits, (len(queries), longest))
 
-    def _as_list(self, places: Places, fallback: str | None, origins: Sequence[int] | None) -> RankedList:
-        """The list by ids; `origins` are rows of the history, -1 for none."""
-        reasons: list[list[str]] = [[]] * len(places.rows)
-        if origins is not None:
-            reasons = [self.items.names([row] if row >= 0 else []) for row in origins]
-        names = [*map(self._names_of_bits.__getitem__, places.bits)]
-        item_ids = self.items.names(places.rows)
-        return RankedList(item_ids, places.scores, names, reasons, places.chances, fallback, places.drawn)
+    def _put_popular(self, lists: Lists, user: int, query: Query, fallback: str, allowed: Bools | None = None) -> None:
+        mask = self._allowed(query) if allowed is None else allowed
+        lists.put(user, self._popular.best(query.count, mask))
+        lists.fallbacks[user] = fallback

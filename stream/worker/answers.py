@@ -11,17 +11,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from stream.knowledge.serving import RankedList
+from stream.knowledge.listed import Lists, RankedList, Texts
 from stream.state.row import pack_items
 from stream.state.user_state import UserState
-from stream.wire.list_json import Frame, items_json
+from stream.wire.list_frame import Frame
 from stream.wire.messages import (
     EventPosition,
     Problem,
     Provenance,
-    Reason,
     Recommendation,
-    RecommendedItem,
 )
 from stream.wire.times import to_iso
 
@@ -34,14 +32,14 @@ _JSON = msgspec.json.Encoder()
 
 
 class Made(msgspec.Struct, frozen=True, gc=False):
-    """A finished message: its id, its JSON and the items in it."""
+    """A finished message: its id, its JSON and what is in it."""
 
     recommendation_id: str
     value: bytes
-    item_ids: list[str]
-    packed: msgspec.Raw  # the ids as a state's row has them
+    packed: msgspec.Raw  # the items' ids as a state's row has them
     artifact: str | None
     fallback: str | None
+    size: int
     drawn: int = 0  # places filled by lot
 
 
@@ -63,8 +61,8 @@ class Answers:
         self._generated_at = generated_at
         self._provenance = Provenance(version.artifact, version.parent, None, version.settings, version.seed)
         self._frame = Frame(self._provenance, generated_at)
-        self._last: RankedList | None = None
-        self._last_items = b"", NO_ITEMS
+        self._lists: Lists | None = None
+        self._texts = Texts([], [])
         self._base = hashlib.blake2b(_PACK.encode(version), digest_size=DIGEST_BYTES)
 
     def identity(self, *parts: object) -> str:
@@ -82,7 +80,7 @@ class Answers:
             identity, "user", items,
             user_id=user_id, request_id=None, seen=seen, moment=moment, fallback=fallback,
         )  # fmt: skip
-        return Made(identity, value, ranked.item_ids, packed, self._version.artifact, fallback, ranked.drawn)
+        return Made(identity, value, packed, self._version.artifact, fallback, len(ranked), ranked.drawn)
 
     def for_request(
         self,
@@ -106,7 +104,7 @@ class Answers:
             identity, kind, items,
             user_id=user_id, request_id=request_id, seen=seen, moment=moment, fallback=fallback,
         )  # fmt: skip
-        return Made(identity, value, ranked.item_ids, packed, self._version.artifact, fallback, ranked.drawn)
+        return Made(identity, value, packed, self._version.artifact, fallback, len(ranked), ranked.drawn)
 
     def failed(self, kind: str, request_id: str, request: bytes, problem: Problem, user_id: str | None = None) -> Made:
         """The answer to a request that cannot be answered."""
@@ -114,22 +112,10 @@ class Answers:
         message = Recommendation(
             identity, kind, user_id, request_id, [], self._provenance, None, self._generated_at, error=problem
         )
-        return Made(identity, _JSON.encode(message), [], NO_ITEMS, self._version.artifact, None)
+        return Made(identity, _JSON.encode(message), NO_ITEMS, self._version.artifact, None, 0)
 
-    def _items(self, ranked: RankedList) -> tuple[bytes, msgspec.Raw]:
+    def _items(self, ranked: RankedList) -> tuple[bytes | memoryview, msgspec.Raw]:
         """The items of a list as JSON and their ids as a row holds them."""
-        if ranked is not self._last:  # before the first artifact all lists of a micro-batch are one
-            self._last, self._last_items = ranked, (_items_json(ranked), pack_items(ranked.item_ids))
-        return self._last_items
-
-
-def _items_json(ranked: RankedList) -> bytes:
-    if not any(ranked.because):
-        return items_json(ranked.item_ids, ranked.scores, ranked.sources, ranked.propensities)
-    columns = zip(ranked.item_ids, ranked.scores, ranked.sources, ranked.because, ranked.propensities, strict=True)
-    return _JSON.encode(
-        [
-            RecommendedItem(item_id, score, source, propensity, Reason(because) if because else None)
-            for item_id, score, source, because, propensity in columns
-        ]
-    )
+        if ranked.lists is not self._lists:  # those made together are written together
+            self._lists, self._texts = ranked.lists, ranked.lists.texts()
+        return self._texts.items[ranked.at], msgspec.Raw(self._texts.packed[ranked.at])

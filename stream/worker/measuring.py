@@ -57,7 +57,7 @@ class Measuring:
         self._kafka = settings.kafka
         self._newest = NewestArtifacts(metrics)
         self._warned = False
-        self._recommended: set[str] = set()
+        self._recommended = np.zeros(0, np.bool_)  # rows of the artifact's items
         self._artifact: str | None = None
 
     @contextmanager
@@ -90,9 +90,8 @@ class Measuring:
         for (kind, fallback), count in kinds.items():
             metrics.recommendations.labels(kind, fallback).inc(count)
         answers = [reply.made for reply in replied.replies]
-        for made in (lists, answers):
-            metrics.recommended_items.inc(sum(len(one.item_ids) for one in made))
-            metrics.exploration_slots.inc(sum(one.drawn for one in made))
+        metrics.recommended_items.inc(sum(map(len, lists)) + sum(made.size for made in answers))
+        metrics.exploration_slots.inc(sum(one.drawn for one in lists) + sum(made.drawn for made in answers))
         now = time.time_ns() // 1_000_000
         waited = now - np.array([user.oldest_record_time for user in touched], np.int64)
         metrics.event_to_recommendation.observe_all(np.maximum(waited, 0) / 1000)
@@ -154,8 +153,8 @@ class Measuring:
             return
         if self._artifact != snapshot.artifact_id:
             self._artifact = snapshot.artifact_id
-            self._recommended.clear()
-        rows = snapshot.vocabulary.rows
-        first = set().union(*(made.item_ids for made in lists)) - self._recommended
-        self._recommended.update(item_id for item_id in first if item_id in rows)
-        self._metrics.coverage.set(len(self._recommended) / len(snapshot))
+            self._recommended = np.zeros(len(snapshot), np.bool_)
+        for listed in {id(one.lists): one.lists for one in lists}.values():
+            rows = listed.rows
+            self._recommended[rows[(rows >= 0) & (rows < len(snapshot))]] = True
+        self._metrics.coverage.set(np.count_nonzero(self._recommended) / len(snapshot))

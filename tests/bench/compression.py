@@ -1,6 +1,6 @@
 """What `kafka.compression` costs and saves: processor time to build a producer batch of lists, and its bytes.
 
-    python tests/bench/compression.py
+    python -m tests.bench.compression
 
 200 lists of 20 items for each batch, made up: ids of a catalogue of 26,000, scores and sources as lists have them.
 """
@@ -11,12 +11,12 @@ import random
 import sys
 import time
 
-from stream.knowledge.serving import RankedList
 from stream.state.user_state import UserState
 from stream.wire.gathered import GatheredBatch
 from stream.wire.messages import EventPosition
 from stream.wire.record_batches import CODECS
 from stream.worker.answers import Answers, Version
+from tests.made_lists import made_list
 
 LISTS, ITEMS, ROUNDS = 200, 26_000, 30
 SOURCES = [("ann",), ("sessions", "covisitation"), ("ann", "sessions"), ("recent", "ann", "sessions", "covisitation")]
@@ -29,7 +29,7 @@ def lists(rng: random.Random) -> list[bytes]:
     for number in range(LISTS):
         ids = [str(214_800_000 + row) for row in rng.sample(range(ITEMS), 20)]
         scores = sorted((rng.random() for _ in ids), reverse=True)
-        ranked = RankedList(ids, scores, [rng.choice(SOURCES) for _ in ids], [[]] * 20, [1.0] * 20, None)
+        ranked = made_list(ids, scores, [rng.choice(SOURCES) for _ in ids])
         seen = EventPosition("alluvium.events", number % 8, number)
         made.append(answers.for_user(f"user{number:06}", UserState(offset=number), seen, ranked).value)
     return made

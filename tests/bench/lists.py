@@ -32,7 +32,6 @@ from models.ranker import HIDDEN, Ranker
 from models.tower import ItemTower
 from models.vocabulary import Vocabulary
 from stream.knowledge.catalogue import Catalogue
-from stream.knowledge.places import ranked_places
 from stream.knowledge.serving import LivePopularity, Query, Serving
 from stream.knowledge.snapshot import PER_SOURCE, Snapshot
 from stream.settings import ModelSettings
@@ -173,8 +172,8 @@ def main() -> None:
         "+ encoder, ANN": lambda asked: snapshot.vectors.search(encode(asked), PER_SOURCE),
         "candidates": lambda asked: snapshot.candidates(histories(asked)),
         "ranked": lambda asked: snapshot.rank(histories(asked)),
-        "places": lambda asked: ranked_places(snapshot.rank(histories(asked))),
         "recommend": serving.recommend,
+        "written": lambda asked: serving.recommend(asked)[0].lists.texts(),
     }
     sizes = (256, 32, 1)
     print(f"{'us per list':18}" + "".join(f"{size:>9}" for size in sizes))

@@ -46,7 +46,10 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     batches = [queries[start : start + BATCH] for start in range(0, len(queries) - BATCH + 1, BATCH)]
-    recommend = recommender.serving.recommend
+
+    def recommend(part: Sequence[Query]) -> list[list[str]]:
+        return [ranked.item_ids for ranked in recommender.serving.recommend(part)]
+
     alone = Alone(speed(recommend, batches), speed(recommend, singles(queries)))
     sys.stdout.write(msgspec.json.encode(alone).decode())
 

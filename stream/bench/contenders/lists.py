@@ -12,7 +12,7 @@ from stream.knowledge.serving import LivePopularity, Query, Serving
 from stream.knowledge.store import ArtifactStore
 from stream.queries import EventQueries
 from stream.settings import read_settings
-from stream.wire.messages import Item, RecommendedItem
+from stream.wire.messages import Item
 
 
 class Recommender:
@@ -31,7 +31,6 @@ class Recommender:
         self.serving = Serving(snapshot, catalogue, LivePopularity(), new_slots=slots, seed=seed)
         self.serving.warm_up()
         self._usual = EventQueries.of(settings)
-        self._json = msgspec.json.Encoder().encode
 
     def query(self, state: State) -> Query:
         """What the list for a state is asked with, as a worker asks."""
@@ -48,8 +47,7 @@ class Recommender:
         )
 
     def items(self, state: State) -> msgspec.Raw:
-        """The list for a state."""
+        """The list for a state, as a worker writes it."""
         (ranked,) = self.serving.recommend([self.query(state)])
         self.fallback = ranked.fallback
-        places = zip(ranked.item_ids, ranked.scores, ranked.sources, ranked.propensities, strict=True)
-        return msgspec.Raw(self._json([RecommendedItem(*place) for place in places]))
+        return msgspec.Raw(bytes(ranked.lists.texts().items[ranked.at]))

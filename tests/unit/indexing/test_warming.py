@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from indexing import kernels, lists, source_kernels, union
+from indexing import kernels, list_text, lists, source_kernels, union
 from indexing.warming import compile_kernels
 from stream.knowledge.serving import LivePopularity, Serving
 from stream.wire.messages import Item
@@ -18,6 +18,8 @@ def test_serving_compiles_nothing_that_was_not_compiled_ahead() -> None:
         kernels.count_neighbours,
         lists.best_of_lists,
         lists.explorable,
+        list_text.place,
+        list_text.write,
         kernels.nearest,
         kernels.settle,
     ]
@@ -29,6 +31,6 @@ def test_serving_compiles_nothing_that_was_not_compiled_ahead() -> None:
     serving.recommend([clicked("i1"), clicked("i2", "i3", explain=True)])
     catalogue.apply(0, 0, "fresh", Item("fresh", title="topic1 thing"))
     serving.item_changed("fresh")
-    serving.recommend([clicked("i1"), clicked("fresh")])
+    serving.recommend([clicked("i1"), clicked("fresh")])[0].lists.texts()
     serving.similar("i1", 5)
     assert [kernel.signatures for kernel in compiled] == before

