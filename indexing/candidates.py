@@ -88,6 +88,26 @@ class Candidates:
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
+class Room:
+    """Arrays that candidates are written into, used again: the pages of new ones would have to be asked of the system,
+    and cleared by it, each time.
+    """
+
+    def __init__(self) -> None:
+        self._arrays = _arrays(0, 0)
+
+    def of(self, size: int, columns: int) -> tuple[Int32s, npt.NDArray[np.uint16], Floats]:
+        """Rows, sources and features of `size` candidates, with anything in them, until asked again."""
+        rows, sources, features = self._arrays
+        if len(rows) < size or features.shape[1] != columns:
+            rows, sources, features = self._arrays = _arrays(size, columns)
+        return rows[:size], sources[:size], features[:size]
+
+
+def _arrays(size: int, columns: int) -> tuple[Int32s, npt.NDArray[np.uint16], Floats]:
+    return np.empty(size, np.int32), np.empty(size, np.uint16), np.empty((size, columns), np.float32)
+
+
 def feature_names(memories: Sequence[str]) -> tuple[str, ...]:
     """The F features of candidates found by these memories and by vectors, in the order of their columns.
 
@@ -151,20 +171,21 @@ def union(
     vectors: Floats,
     facts: ItemFacts,
     available: npt.NDArray[np.bool_],
+    room: Room | None = None,
 ) -> Candidates:
     """Joins the sources' lists (and each user's own recent items) to candidates, each item once a list.
 
     `users` (B, D) user vectors; `memories` what each memory found, in the order of its features and bits; `again`
     (B, k) what each user has bought and may buy again; `trending` rows for everybody; `vectors` (N + E, D) normalised,
     of which the last E are newer than the artifact and have no `facts`; `available` (N + E,): rows that may be
-    candidates. The order within a list is that of the sources, so it depends on nothing but the arguments.
+    candidates. The order within a list is that of the sources, so it depends on nothing but the arguments. In a `room`
+    they are there until the next union with it.
     """
     count = len(batch)
     rows_found, scores_found = _stacked([*memories, ann], count)
-    room = rows_found.shape[0] * rows_found.shape[2] + new.rows.shape[1] + again.shape[1] + RECENTS + len(trending)
-    most = max(room * count, 1)
-    rows, sources = np.empty(most, np.int32), np.empty(most, np.uint16)
-    features = np.empty((most, SCORE_COLUMNS * len(rows_found) + len(COMMON_FEATURES)), np.float32)
+    each = rows_found.shape[0] * rows_found.shape[2] + new.rows.shape[1] + again.shape[1] + RECENTS + len(trending)
+    columns = SCORE_COLUMNS * len(rows_found) + len(COMMON_FEATURES)
+    rows, sources, features = (room or Room()).of(max(each * count, 1), columns)
     starts = np.zeros(count + 1, np.int64)
     kernel.join(
         (batch.rows, batch.types, batch.times, batch.starts, batch.now, batch.intents, batch.owned, batch.owned_starts),

@@ -14,7 +14,7 @@ from math import isfinite
 import msgspec
 import numpy as np
 
-from indexing.candidates import Candidates, SourceNames
+from indexing.candidates import Candidates, Room, SourceNames
 from indexing.histories import HistoryBatch, Int32s, Int64s
 from indexing.vectors import one_thread
 from indexing.warming import compile_kernels
@@ -86,6 +86,7 @@ class Serving:
         self.items = ServedItems(Vocabulary(()) if snapshot is None else snapshot.vocabulary, catalogue)
         self._vectors = None if snapshot is None else FreshVectors(snapshot)
         self._popular = Popular(snapshot, self.items, popularity)
+        self._room = Room()
         self._observed = 0
         self._not_encoded: dict[str, int] = {}
         self._names_of_bits = SourceNames(() if snapshot is None else tuple(snapshot.memories))
@@ -215,7 +216,7 @@ class Serving:
         snapshot, fresh = self.snapshot, self._fresh()
         assert snapshot is not None
         with stage("candidates"):
-            candidates = snapshot.candidates(batch, fresh)
+            candidates = snapshot.candidates(batch, fresh, self._room)
         with stage("rank"):
             counts = [query.count for query in queries]
             ranking = snapshot.best(

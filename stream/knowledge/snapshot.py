@@ -15,6 +15,7 @@ from indexing.arrays import frozen
 from indexing.candidates import (
     Candidates,
     Found,
+    Room,
     feature_names,
     kinds_of,
     merged,
@@ -216,8 +217,8 @@ class Snapshot:
             owned_starts,
         )
 
-    def candidates(self, batch: HistoryBatch, fresh: Fresh | None = None) -> Candidates:
-        """The union of all sources for each user, with the ranker's features."""
+    def candidates(self, batch: HistoryBatch, fresh: Fresh | None = None, room: Room | None = None) -> Candidates:
+        """The union of all sources for each user, with the ranker's features; in a `room`, until it is used again."""
         fresh, count = fresh or self.plain, len(self)
         users = fresh.encoder.encode(batch.rows, batch.types, batch.times, batch.starts, batch.intents)
         asking = self._without_rejected(batch)
@@ -243,6 +244,7 @@ class Snapshot:
             vectors=fresh.vectors,
             facts=self.facts,
             available=fresh.available,
+            room=room,
         )
 
     def rank(
