@@ -5,8 +5,7 @@ Most lists are only ever written as a message. Nothing of a list is a Python obj
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import NamedTuple
 
 import msgspec
@@ -35,7 +34,7 @@ class Texts(NamedTuple):
     packed: list[bytes]
 
 
-class Lists(Sequence["RankedList"]):
+class Lists:
     """B lists of at most K places, best first.
 
     Scores have six decimals, propensities nine.
@@ -56,8 +55,13 @@ class Lists(Sequence["RankedList"]):
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __getitem__(self, at: int) -> RankedList:  # type: ignore[override]  # no slices
-        return RankedList(self, range(len(self))[at])
+    def __getitem__(self, at: int) -> RankedList:
+        return RankedList(self, at, int(self.sizes[at]), int(self.drawn[at]), self.fallbacks[at])
+
+    def every(self) -> list[RankedList]:
+        """The lists one by one."""
+        count = range(len(self))
+        return [*map(RankedList, repeat(self), count, self.sizes.tolist(), self.drawn.tolist(), self.fallbacks)]
 
     def place(self, ranking: Ranking, users: Int64s) -> None:
         """Puts the lists of a ranking where `users` says."""
@@ -104,17 +108,20 @@ class Lists(Sequence["RankedList"]):
         return self.rows, self._scores, self._sources, self._chances, self.sizes
 
 
-class RankedList:
-    """A list, best first; its columns are made when they are asked for."""
+class RankedList(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A list, best first; its columns are made when they are asked for.
 
-    __slots__ = ("at", "lists")
+    `fallback`: as in the message, why it is not fully personal; `drawn`: how many places were drawn by lot.
+    """
 
-    def __init__(self, lists: Lists, at: int) -> None:
-        """The list that stands there."""
-        self.lists, self.at = lists, at
+    lists: Lists
+    at: int  # in `lists`
+    size: int
+    drawn: int
+    fallback: str | None
 
     def __len__(self) -> int:
-        return int(self.lists.sizes[self.at])
+        return self.size
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RankedList) and self.columns() == other.columns()
@@ -145,16 +152,6 @@ class RankedList:
     def propensities(self) -> list[float]:
         """The chance of each item to stand where it does, to nine decimals."""
         return self.lists.places(self.at).chances
-
-    @property
-    def fallback(self) -> str | None:
-        """As in the message: why it is not fully personal."""
-        return self.lists.fallbacks[self.at]
-
-    @property
-    def drawn(self) -> int:
-        """How many places were drawn by lot."""
-        return int(self.lists.drawn[self.at])
 
     def recommended(self) -> list[RecommendedItem]:
         """As a message has them."""

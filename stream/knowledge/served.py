@@ -27,9 +27,15 @@ class ItemTexts:
         self._texts = Column(np.uint8)
         self._starts = Column(np.int64, [0])
         self._plain = Column(np.bool_)
+        self._waiting: list[str] = []
+
+    def append(self, item_id: str) -> None:
+        """Adds an id at the end."""
+        self._waiting.append(item_id)
 
     def extend(self, item_ids: Sequence[str]) -> None:
         """Adds ids at the end."""
+        self._settle()
         for first in range(0, len(item_ids), TAKEN_AT_ONCE):
             encoded = [item_id.encode() for item_id in item_ids[first : first + TAKEN_AT_ONCE]]
             texts = np.frombuffer(b"".join(encoded), np.uint8)
@@ -42,7 +48,13 @@ class ItemTexts:
     @property
     def columns(self) -> tuple[tuple[Bytes, Int64s], Bools]:
         """All ids and where each begins, (N + E + 1,), and whether JSON has them as they are, (N + E,)."""
+        self._settle()
         return (self._texts.values, self._starts.values), self._plain.values
+
+    def _settle(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self.extend(waiting)
 
 
 class ServedItems:
@@ -101,7 +113,7 @@ class ServedItems:
             self._newer_rows[item_id] = row
             self.newer.append(item_id)
             self._ids.append(item_id)
-            self._texts.extend([item_id])
+            self._texts.append(item_id)
             self._numbers.append(number)
             self._keys.append(len(self.vocabulary) + _digest(item_id))
             self._available.append(number < 0 or self.catalogue.available(number))

@@ -117,7 +117,7 @@ class Serving:
         """
         self._settle()
         slices = [queries[start : start + SLICE] for start in range(0, len(queries), SLICE)]
-        return [ranked for part in slices for ranked in self._recommend(part, stage)]
+        return [ranked for part in slices for ranked in self._recommend(part, stage).every()]
 
     def similar(
         self, item_id: str, count: int = 20, filters: Filters = NO_FILTERS, purchased: Sequence[str] = ()
