@@ -69,6 +69,7 @@ class Delivery:
     def __init__(self, producer: AIOKafkaProducer, kafka: KafkaSettings) -> None:
         self._producer = producer
         self._partitioner = "murmur2" if kafka.partitioner == "any" else kafka.partitioner
+        self._compression = kafka.compression
         self._known: dict[str, dict[bytes, int]] = {}
 
     async def send(self, messages: Sequence[Record]) -> asyncio.Future[list[object]]:
@@ -93,7 +94,8 @@ class Delivery:
         partitions = np.array(partitions_of(self._partitioner, keys, count), np.int16)[lot.events.users.codes]
         messages = lot[np.argsort(partitions, kind="stable")].messages()
         counts = np.bincount(partitions, minlength=count)
-        batches = record_batches(*messages, counts, int(time.time() * 1000), BATCH_BYTES)
+        now = int(time.time() * 1000)
+        batches = record_batches(*messages, counts, timestamp=now, max_bytes=BATCH_BYTES, codec=self._compression)
         handed = [self._send_batches(topic, partition, made) for partition, made in enumerate(batches)]
         return asyncio.gather(*[delivery for sent in await asyncio.gather(*handed) for delivery in sent])
 

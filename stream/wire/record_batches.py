@@ -77,8 +77,9 @@ class Batch(BatchBuilder):  # type: ignore[misc]  # aiokafka is untyped
 class MadeBatch(Batch):
     """A batch whose records lie somewhere already; nothing can be appended."""
 
-    def __init__(self, records: memoryview, count: int, timestamp: int) -> None:  # the records, one after the other
-        super().__init__(timestamp)
+    def __init__(self, records: memoryview, count: int, timestamp: int, codec: str = "none") -> None:
+        """`records` stand one after the other."""
+        super().__init__(timestamp, codec)
         self._made, self._relative_offset = records, count
         self.close()
 
@@ -86,14 +87,21 @@ class MadeBatch(Batch):
         return bytes(self._made)
 
     def size(self) -> int:
-        """Bytes of the batch."""
-        return int(HEADER.size) + len(self._made)
+        """Bytes of the batch, before it is built as many as without compression."""
+        return int(HEADER.size) + len(self._made) if self._buffer is None else len(self._buffer)
 
 
 def record_batches(
-    keys: pa.BinaryArray, values: pa.BinaryArray, counts: Sequence[int] | Ints, timestamp: int, max_bytes: int
+    keys: pa.BinaryArray,
+    values: pa.BinaryArray,
+    counts: Sequence[int] | Ints,
+    *,
+    timestamp: int,
+    max_bytes: int,
+    codec: str = "none",
 ) -> list[list[MadeBatch]]:
-    """The batches of each partition, none larger than `max_bytes`, all records with one `timestamp` (epoch ms).
+    """The batches of each partition, none larger than `max_bytes` before it is compressed, all records with one
+    `timestamp` (epoch ms).
 
     `keys` and `values`, none of them null, are the messages of the first partition in their order, then those of the
     next: `counts` says how many. Raises ValueError for a message that does not fit into a batch.
@@ -106,7 +114,7 @@ def record_batches(
     starts = np.array([start for part in cuts for start, _end in part], np.int64)
     numbers = np.arange(len(keys)) - np.repeat(starts, np.diff(starts, append=len(keys)))
     offsets, data = _records(keys, values, key_lengths, value_lengths, numbers)
-    return [[MadeBatch(data[offsets[a] : offsets[b]], b - a, timestamp) for a, b in part] for part in cuts]
+    return [[MadeBatch(data[offsets[a] : offsets[b]], b - a, timestamp, codec) for a, b in part] for part in cuts]
 
 
 def _cuts(ends: Ints, count: int, upto: int, room: int) -> list[tuple[int, int]]:

@@ -40,3 +40,17 @@ def test_lists_rows_and_letters_are_compressed(
         assert shop.start_worker().wait_until_ready().metric("users") == 1
     finally:
         shop.close()
+
+
+@pytest.mark.parametrize("lines", ["ann,hat,1700000000\n", '"ann",hat,1700000000\n'], ids=["by column", "by row"])
+def test_what_is_replayed_is_compressed(kafka_broker: Broker, topic_prefix: str, tmp_path: Path, lines: str) -> None:
+    """However it is read, and a worker answers it."""
+    shop = Shop(kafka_broker, topic_prefix, tmp_path, ALLUVIUM_KAFKA__COMPRESSION="snappy").create_topics()
+    try:
+        (log := tmp_path / "log.csv").write_text("user,item,time\n" + 30 * lines)
+        shop.alluvium("replay", str(log), "--columns", "user=user,item=item,time=time")
+        assert codecs_of(kafka_broker, shop.topic("events")) == {CODECS["snappy"]}
+        shop.start_worker().wait_until_ready()
+        wait_until(lambda: shop.read("recommendations"), "the list")
+    finally:
+        shop.close()

@@ -23,7 +23,7 @@ messages = st.lists(st.tuples(texts, texts), max_size=150)
 def made(partitions: list[Messages], max_bytes: int) -> list[list[MadeBatch]]:
     every = [message for part in partitions for message in part]
     keys, values = (pa.array([message[side] for message in every], pa.binary()) for side in (0, 1))
-    return record_batches(keys, values, [len(part) for part in partitions], NOW, max_bytes)
+    return record_batches(keys, values, [len(part) for part in partitions], timestamp=NOW, max_bytes=max_bytes)
 
 
 def plain(part: Messages, producer: tuple[int, int, int]) -> bytes:
