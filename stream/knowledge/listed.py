@@ -30,8 +30,8 @@ _JSON = msgspec.json.Encoder()
 class Texts(NamedTuple):
     """Of each of some lists: its places as JSON, as messages have them, and its ids as msgpack."""
 
-    items: list[bytes | memoryview]
-    packed: list[bytes]
+    items: list[bytes]
+    packed: list[msgspec.Raw]
 
 
 class Lists:
@@ -97,12 +97,13 @@ class Lists:
         """All lists as a worker writes them."""
         ids, plain = self._items.texts.columns
         items, ends, packed, packed_ends = write(self._columns(), ids, plain, self._names.texts)
-        json, packed_ids = memoryview(items), packed.tobytes()
-        texts: list[bytes | memoryview] = [json[start:end] for start, end in pairwise([0, *ends.tolist()])]
+        json, packed_ids = items[: ends[-1]].tobytes(), packed[: packed_ends[-1]].tobytes()
+        texts = [json[start:end] for start, end in pairwise([0, *ends.tolist()])]
         for at, text in enumerate(texts):
             if not text or at in self.because:
                 texts[at] = _JSON.encode(self[at].recommended())
-        return Texts(texts, [packed_ids[start:end] for start, end in pairwise([0, *packed_ends.tolist()])])
+        raws = [msgspec.Raw(packed_ids[start:end]) for start, end in pairwise([0, *packed_ends.tolist()])]
+        return Texts(texts, raws)
 
     def _columns(self) -> tuple[Int32s, Doubles, npt.NDArray[np.uint16], Doubles, Int64s]:
         return self.rows, self._scores, self._sources, self._chances, self.sizes

@@ -24,7 +24,7 @@ class Frame:
         self,
         recommendation_id: str,
         kind: str,
-        items: bytes | memoryview,
+        items: bytes,
         *,
         user_id: str | None,
         request_id: str | None,

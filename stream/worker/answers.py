@@ -80,7 +80,7 @@ class Answers:
             identity, "user", items,
             user_id=user_id, request_id=None, seen=seen, moment=moment, fallback=fallback,
         )  # fmt: skip
-        return Made(identity, value, packed, self._version.artifact, fallback, len(ranked), ranked.drawn)
+        return Made(identity, value, packed, self._version.artifact, fallback, ranked.size, ranked.drawn)
 
     def for_request(
         self,
@@ -104,7 +104,7 @@ class Answers:
             identity, kind, items,
             user_id=user_id, request_id=request_id, seen=seen, moment=moment, fallback=fallback,
         )  # fmt: skip
-        return Made(identity, value, packed, self._version.artifact, fallback, len(ranked), ranked.drawn)
+        return Made(identity, value, packed, self._version.artifact, fallback, ranked.size, ranked.drawn)
 
     def failed(self, kind: str, request_id: str, request: bytes, problem: Problem, user_id: str | None = None) -> Made:
         """The answer to a request that cannot be answered."""
@@ -114,8 +114,8 @@ class Answers:
         )
         return Made(identity, _JSON.encode(message), NO_ITEMS, self._version.artifact, None, 0)
 
-    def _items(self, ranked: RankedList) -> tuple[bytes | memoryview, msgspec.Raw]:
+    def _items(self, ranked: RankedList) -> tuple[bytes, msgspec.Raw]:
         """The items of a list as JSON and their ids as a row holds them."""
         if ranked.lists is not self._lists:  # those made together are written together
             self._lists, self._texts = ranked.lists, ranked.lists.texts()
-        return self._texts.items[ranked.at], msgspec.Raw(self._texts.packed[ranked.at])
+        return self._texts.items[ranked.at], self._texts.packed[ranked.at]

@@ -90,7 +90,7 @@ class Measuring:
         for (kind, fallback), count in kinds.items():
             metrics.recommendations.labels(kind, fallback).inc(count)
         answers = [reply.made for reply in replied.replies]
-        metrics.recommended_items.inc(sum(map(len, lists)) + sum(made.size for made in answers))
+        metrics.recommended_items.inc(sum(one.size for one in lists) + sum(made.size for made in answers))
         metrics.exploration_slots.inc(sum(one.drawn for one in lists) + sum(made.drawn for made in answers))
         now = time.time_ns() // 1_000_000
         waited = now - np.array([user.oldest_record_time for user in touched], np.int64)

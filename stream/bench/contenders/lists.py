@@ -50,4 +50,4 @@ class Recommender:
         """The list for a state, as a worker writes it."""
         (ranked,) = self.serving.recommend([self.query(state)])
         self.fallback = ranked.fallback
-        return msgspec.Raw(bytes(ranked.lists.texts().items[ranked.at]))
+        return msgspec.Raw(ranked.lists.texts().items[ranked.at])
