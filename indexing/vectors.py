@@ -19,6 +19,7 @@ FLAT_BELOW = 5_000  # items; up to here an exact scan costs less than it saves
 NPROBE = 8
 TRAINING_POINTS = 40  # of each list, drawn by lot: FAISS asks for 39, more make no better lists
 TRAINING_ROUNDS = 4  # of k-means: more find less than a thousandth more of the nearest
+COMPARED_AT_ONCE = 1_024  # vectors: their products with all centres of a million items take 16 MB
 _NEVER = 2**31 - 1  # queries
 _USUAL_THRESHOLD = 20  # FAISS's own default, good for training
 
@@ -58,7 +59,7 @@ class VectorIndex:
         index.cp.max_points_per_centroid = TRAINING_POINTS
         index.cp.spherical = True
         index.train(vectors)
-        index.add(vectors)
+        _add(index, vectors)
         index.nprobe = min(nprobe, lists)
         return cls(index)
 
@@ -134,6 +135,18 @@ class VectorIndex:
         if isinstance(index, faiss.IndexIVF):
             index.nprobe = max(1, min(index.nprobe, index.nlist))
         return cls(index)
+
+
+def _add(index: Any, vectors: Floats) -> None:  # noqa: ANN401  # FAISS is untyped
+    """Adds (N, D) vectors to inverted lists, each to the one with the nearest centre: FAISS's own search for that takes
+    four times as long as a product of matrices.
+    """
+    centres, lists = index.quantizer.reconstruct_n(0, index.nlist).T, np.empty(len(vectors), np.int64)
+    room = np.empty((COMPARED_AT_ONCE, index.nlist), np.float32)
+    for start in range(0, len(vectors), COMPARED_AT_ONCE):
+        part = slice(start, start + COMPARED_AT_ONCE)
+        np.matmul(vectors[part], centres, out=room[: len(lists[part])]).argmax(axis=1, out=lists[part])
+    index.add_core(len(vectors), faiss.swig_ptr(vectors), None, faiss.swig_ptr(lists))
 
 
 def nearest_of(

@@ -176,10 +176,10 @@ async def serve(store: ArtifactStore, artifact: str, items: int) -> None:
 
 def main(options: argparse.Namespace) -> None:
     """Builds, publishes and serves."""
-    use_threads(2)
     vectors, known = clustered(options.items), visits(options.items, options.sessions)
     print(f"{options.items} items, {options.sessions} sessions, {len(known)} events")
     knowledge = Knowledge(Settings(), time.monotonic)
+    use_threads(2)  # knowledge, a worker's, keeps to one
     for row in range(options.items):
         knowledge.catalogue.apply(0, row, f"i{row}", item(row))
     names = [f"i{row}" for row in range(options.items)]
