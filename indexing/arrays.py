@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,11 @@ def filled(shape: tuple[int, ...], value: int, dtype: npt.DTypeLike) -> np.ndarr
 def empty_lists(count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
     """So many lists of k places in which nothing stands: rows -1, int32, and scores 0, float32."""
     return filled((count, k), -1, np.int32), np.zeros((count, k), np.float32)
+
+
+def joined(texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Texts one behind the other, uint8, and where each begins and the last one ends, int64."""
+    return np.frombuffer(b"".join(texts), np.uint8), np.cumsum([0, *map(len, texts)], dtype=np.int64)
 
 
 def taken(arrays: Mapping[str, np.ndarray], dtypes: Mapping[str, npt.DTypeLike]) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing import union as kernel
-from indexing.arrays import filled, frozen
+from indexing.arrays import filled, frozen, joined
 from indexing.columns import NEGATIVE, POSITIVE, PURCHASE, SCORE_COLUMNS
 from indexing.histories import Floats, HistoryBatch, Int32s, Int64s
 from indexing.item_facts import ItemFacts
@@ -137,8 +137,8 @@ class SourceNames(dict[int, tuple[str, ...]]):
         super().__init__()
         self._memories = memories
         texts = [f'"{name}"'.encode() for name in (*FIXED_SOURCES, *memories)]  # names of modules
-        starts = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-        self.texts = frozen(np.frombuffer(b"".join(texts), np.uint8), np.uint8), frozen(starts, np.int64)
+        bytes_, starts = joined(texts)
+        self.texts = frozen(bytes_, np.uint8), frozen(starts, np.int64)
 
     def __missing__(self, bits: int) -> tuple[str, ...]:
         names = self[bits] = tuple(source_names(bits, self._memories))

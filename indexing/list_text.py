@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-SCORE_SCALE, CHANCE_SCALE = 1_000_000, 1_000_000_000  # scores have six decimals, chances nine
-LARGEST = 1e9  # a number above has digits that its decimals do not leave room for
+SCORE_DECIMALS, CHANCE_DECIMALS = 6, 9
+SCORE_SCALE, CHANCE_SCALE = 10**SCORE_DECIMALS, 10**CHANCE_DECIMALS
+LARGEST, SMALLEST = 1e9, 1e-5  # numbers not between these have too many digits, or are written with an exponent
 LEAST_CHANCE = 1.0 / CHANCE_SCALE  # of what stands somewhere at all
 
 NO_REASON = b',"reason":null},'
@@ -44,17 +45,25 @@ def place(positions: Any, found: tuple[Any, Any, Any], chances: Any, users: Any,
             if position < 0:
                 break
             out_rows[to, at], out_sources[to, at] = rows[position], sources[position]
-            out_scores[to, at] = np.rint(np.float64(scores[position]) * SCORE_SCALE) / SCORE_SCALE
-            chance = np.rint(np.float64(chances[user, at]) * CHANCE_SCALE) / CHANCE_SCALE
-            out_chances[to, at] = max(chance, LEAST_CHANCE)
+            out_scores[to, at], out_chances[to, at] = scores[position], chances[user, at]
             size += 1
+        round_off(out_scores[to], out_chances[to], size)
         sizes[to] = size
+
+
+@njit(cache=True, nogil=True)
+def round_off(scores: Any, chances: Any, size: int) -> None:
+    """Leaves the first so many of a list's numbers as many decimals as messages have."""
+    for at in range(size):
+        if abs(scores[at]) < LARGEST:
+            scores[at] = np.rint(scores[at] * SCORE_SCALE) / SCORE_SCALE + 0.0  # no zero below zero
+        chances[at] = max(np.rint(chances[at] * CHANCE_SCALE) / CHANCE_SCALE, LEAST_CHANCE)
 
 
 @njit(cache=True, nogil=True)
 def write(lists: tuple[Any, Any, Any, Any, Any], ids: tuple[Any, Any], plain: Any, names: tuple[Any, Any]) -> Any:
     """The JSON and the msgpack of each list: (bytes, ends (L,), bytes, ends (L,)), in the JSON no bytes for a list that
-    must be written otherwise: one of its ids needs escapes, or one of its numbers is too large.
+    must be written otherwise: one of its ids needs escapes, or one of its numbers is too large or too small.
 
     `lists` as in `place`; `ids` all items' texts in UTF-8 one behind the other, and where each begins (N + 1,); `plain`
     (N,) whether JSON has them as they are; `names` the sources' names likewise, in the order of their bits.
@@ -70,7 +79,9 @@ def write(lists: tuple[Any, Any, Any, Any, Any], ids: tuple[Any, Any], plain: An
         packed_at = _packed_head(packed, packed_at, size)
         for number in range(size):
             row = rows[user, number]
-            odd = odd or not (plain[row] and abs(scores[user, number]) < LARGEST and chances[user, number] <= 1.0)
+            score, chance = abs(scores[user, number]), chances[user, number]
+            easy = score == 0.0 or (score >= SMALLEST and score < LARGEST)
+            odd = odd or not (plain[row] and easy and chance >= SMALLEST and chance <= 1.0)
             packed_at = _packed_text(packed, packed_at, texts, starts[row], starts[row + 1])
         packed_ends[user] = packed_at
         if not odd:
@@ -103,14 +114,14 @@ def _list(out: Any, at: int, columns: Any, texts: Any, starts: Any, names: Any) 
         at = _copy(out, at, BETWEEN, 0 if number else len(NO_REASON), BETWEEN.size)
         at = _copy(out, at, texts, starts[row], starts[row + 1])
         at = _copy(out, at, SCORE, 0, SCORE.size)
-        at = _number(out, at, scores[number], SCORE_SCALE)
+        at = _number(out, at, scores[number], SCORE_SCALE, SCORE_DECIMALS)
         at = _copy(out, at, SOURCE, 0, SOURCE.size)
         at = _sources(out, at, sources[number], names)
         if chances[number] == 1.0:
             at = _copy(out, at, CERTAIN, 0, CERTAIN.size)
         else:
             at = _copy(out, at, CHANCE, 0, CHANCE.size)
-            at = _number(out, at, chances[number], CHANCE_SCALE)
+            at = _number(out, at, chances[number], CHANCE_SCALE, CHANCE_DECIMALS)
     if size:
         at = _copy(out, at, BETWEEN, 0, len(NO_REASON) - 1)
     out[at] = CLOSE
@@ -132,8 +143,8 @@ def _sources(out: Any, at: int, bits: Any, names: Any) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _number(out: Any, at: int, value: float, scale: int) -> int:
-    """Writes a number with as many decimals as `scale` has zeros, without zeros at its end but one."""
+def _number(out: Any, at: int, value: float, scale: int, decimals: int) -> int:
+    """Writes a number with so many decimals, without zeros at its end but one; `scale` is ten to their power."""
     units = np.int64(np.rint(value * scale))
     if units < 0:
         out[at] = MINUS
@@ -147,9 +158,6 @@ def _number(out: Any, at: int, value: float, scale: int) -> int:
     at += digits
     out[at] = POINT
     at += 1
-    decimals, left = 0, np.uint32(scale)
-    while left > np.uint32(1):
-        decimals, left = decimals + 1, left // np.uint32(10)
     _digits(out, at, part, decimals)
     at += decimals
     while out[at - 1] == ZERO and out[at - 2] != POINT:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from indexing.arrays import filled
 from indexing.candidates import SourceNames
 from indexing.histories import Int32s, Int64s
-from indexing.list_text import CHANCE_SCALE, LEAST_CHANCE, SCORE_SCALE, place, write
+from indexing.list_text import place, round_off, write
 from models.vocabulary import UNKNOWN
 from stream.knowledge.choosing import Ranking
 from stream.knowledge.places import Places
@@ -52,15 +52,12 @@ class Lists:
         self._chances: Doubles = np.zeros(shape, np.float64)
         self._sources: npt.NDArray[np.uint16] = np.zeros(shape, np.uint16)
 
-    def __len__(self) -> int:
-        return len(self.sizes)
-
     def __getitem__(self, at: int) -> RankedList:
         return RankedList(self, at, int(self.sizes[at]), int(self.drawn[at]), self.fallbacks[at])
 
     def every(self) -> list[RankedList]:
         """The lists one by one."""
-        count = range(len(self))
+        count = range(len(self.sizes))
         return [*map(RankedList, repeat(self), count, self.sizes.tolist(), self.drawn.tolist(), self.fallbacks)]
 
     def place(self, ranking: Ranking, users: Int64s) -> None:
@@ -73,9 +70,8 @@ class Lists:
         """Puts a list there; it has at most K places."""
         size = self.sizes[at] = len(places.rows)
         self.rows[at, :size], self._sources[at, :size] = places.rows, places.bits
-        self._scores[at, :size] = np.rint(np.array(places.scores) * SCORE_SCALE) / SCORE_SCALE
-        chances = np.rint(np.array(places.chances) * CHANCE_SCALE) / CHANCE_SCALE
-        self._chances[at, :size] = np.maximum(chances, LEAST_CHANCE)
+        self._scores[at, :size], self._chances[at, :size] = places.scores, places.chances
+        round_off(self._scores[at], self._chances[at], size)
         self.drawn[at] = places.drawn
 
     def places(self, at: int) -> Places:
@@ -121,9 +117,6 @@ class RankedList(msgspec.Struct, frozen=True, eq=False, gc=False):
     drawn: int
     fallback: str | None
 
-    def __len__(self) -> int:
-        return self.size
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RankedList) and self.columns() == other.columns()
 
@@ -147,7 +140,7 @@ class RankedList(msgspec.Struct, frozen=True, eq=False, gc=False):
     @property
     def because(self) -> list[list[str]]:
         """Items of the history that each item stands there for, empty lists unless they were asked for."""
-        return self.lists.because.get(self.at) or [[]] * len(self)
+        return self.lists.because.get(self.at) or [[]] * self.size
 
     @property
     def propensities(self) -> list[float]:

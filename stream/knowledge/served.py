@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from indexing.arrays import joined
 from indexing.histories import Int32s, Int64s
 from models.vocabulary import UNKNOWN, Vocabulary
 from stream.knowledge.catalogue import Catalogue, Column, asks_for_attributes
@@ -38,8 +39,7 @@ class ItemTexts:
         self._settle()
         for first in range(0, len(item_ids), TAKEN_AT_ONCE):
             encoded = [item_id.encode() for item_id in item_ids[first : first + TAKEN_AT_ONCE]]
-            texts = np.frombuffer(b"".join(encoded), np.uint8)
-            starts = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+            texts, starts = joined(encoded)
             escaped = np.cumsum(np.append(False, ESCAPED[texts]), dtype=np.int64)[starts]
             self._starts.extend(starts[1:] + len(self._texts))
             self._texts.extend(texts)
@@ -65,8 +65,8 @@ class ServedItems:
         self.catalogue = catalogue
         self.newer: list[str] = []
         self._ids = vocabulary.ids.copy()
-        self._texts = ItemTexts()
-        self._texts.extend(self._ids)
+        self.texts = ItemTexts()  # the ids of all rows
+        self.texts.extend(self._ids)
         self._newer_rows: dict[str, int] = {}
         numbers = np.fromiter(map(catalogue.number, vocabulary.ids), np.int32, len(vocabulary))
         self._numbers = Column(np.int32, numbers)
@@ -86,11 +86,6 @@ class ServedItems:
     def keys(self) -> npt.NDArray[np.int64]:
         """The order of rows with equal scores, (N + E,): newer ones by a digest of their ids, whenever they came."""
         return self._keys.values
-
-    @property
-    def texts(self) -> ItemTexts:
-        """The ids of all rows."""
-        return self._texts
 
     def row(self, item_id: str) -> int:
         """The row of an item, -1 when it has none."""
@@ -113,7 +108,7 @@ class ServedItems:
             self._newer_rows[item_id] = row
             self.newer.append(item_id)
             self._ids.append(item_id)
-            self._texts.append(item_id)
+            self.texts.append(item_id)
             self._numbers.append(number)
             self._keys.append(len(self.vocabulary) + _digest(item_id))
             self._available.append(number < 0 or self.catalogue.available(number))
@@ -128,7 +123,7 @@ class ServedItems:
         self._newer_rows.update(zip(item_ids, range(size, size + len(item_ids)), strict=True))
         self.newer += item_ids
         self._ids += item_ids
-        self._texts.extend(item_ids)
+        self.texts.extend(item_ids)
         numbers = np.fromiter(map(self.catalogue.number, item_ids), np.int32, len(item_ids))
         self._numbers.extend(numbers)
         self._keys.extend(len(self.vocabulary) + np.fromiter(map(_digest, item_ids), np.int64, len(item_ids)))

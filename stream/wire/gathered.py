@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from aiokafka.record.util import encode_varint
 
-from stream.wire.record_batches import HEADER, Batch
+from stream.wire.record_batches import Batch
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -38,7 +38,7 @@ class GatheredBatch(Batch):
 
     def __init__(self, room: int, timestamp: int, codec: str = "none") -> None:
         super().__init__(timestamp, codec)
-        self._room, self._size = room, int(HEADER.size)
+        self._room = room
         self._joined: list[bytes] = []
 
     def add(self, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> bool:
@@ -71,10 +71,6 @@ class GatheredBatch(Batch):
         records = b"".join(self._joined)
         self._joined.clear()
         return records
-
-    def size(self) -> int:
-        """Bytes of the batch, before it is built as many as without compression."""
-        return self._size if self._buffer is None else len(self._buffer)
 
 
 def _headers(headers: Headers) -> bytes:

@@ -42,6 +42,7 @@ class Batch(BatchBuilder):  # type: ignore[misc]  # aiokafka is untyped
 
     def __init__(self, timestamp: int, codec: str = "none") -> None:
         self._relative_offset = 0  # the number of records
+        self._size = int(HEADER.size)  # with all records, before they are compressed
         self._timestamp, self._codec = timestamp, codec
         self._producer = (-1, -1, 0)
         self._buffer: bytes | None = None
@@ -50,6 +51,10 @@ class Batch(BatchBuilder):  # type: ignore[misc]  # aiokafka is untyped
     def _records(self) -> bytes:
         """All of them, one after the other."""
         raise NotImplementedError
+
+    def size(self) -> int:
+        """Bytes of the batch, before it is built as many as without compression."""
+        return self._size if self._buffer is None else len(self._buffer)
 
     def append(self, **_message: object) -> object:
         """Takes nothing, as a full batch: `AIOKafkaProducer.send` begins one of its own."""
@@ -81,14 +86,11 @@ class MadeBatch(Batch):
         """`records` stand one after the other."""
         super().__init__(timestamp, codec)
         self._made, self._relative_offset = records, count
+        self._size += len(records)
         self.close()
 
     def _records(self) -> bytes:
         return bytes(self._made)
-
-    def size(self) -> int:
-        """Bytes of the batch, before it is built as many as without compression."""
-        return int(HEADER.size) + len(self._made) if self._buffer is None else len(self._buffer)
 
 
 def record_batches(

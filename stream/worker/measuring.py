@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 
@@ -154,7 +156,7 @@ class Measuring:
         if self._artifact != snapshot.artifact_id:
             self._artifact = snapshot.artifact_id
             self._recommended = np.zeros(len(snapshot), np.bool_)
-        for listed in {id(one.lists): one.lists for one in lists}.values():
-            rows = listed.rows
+        for together, ones in groupby(lists, attrgetter("lists")):
+            rows = together.rows[[one.at for one in ones]]
             self._recommended[rows[(rows >= 0) & (rows < len(snapshot))]] = True
         self._metrics.coverage.set(np.count_nonzero(self._recommended) / len(snapshot))

@@ -19,6 +19,7 @@ def test_serving_compiles_nothing_that_was_not_compiled_ahead() -> None:
         lists.best_of_lists,
         lists.explorable,
         list_text.place,
+        list_text.round_off,
         list_text.write,
         kernels.nearest,
         kernels.settle,
